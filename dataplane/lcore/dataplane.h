@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/snapshot.h"
+#include "dataplane/stages/query.h"
+#include "dataplane/state/counters.h"
+
+namespace sluice {
+
+struct PortSettings {
+  std::string name;    // of the twin interface
+  std::string device;  // PCI address, or vdev with its arguments
+  std::uint16_t mtu = 1500;
+  bool twin = true;
+  std::uint16_t rx_descriptors = 1024;
+  std::uint16_t tx_descriptors = 1024;
+};
+
+struct DataplaneSettings {
+  std::vector<unsigned> lcores;  // CPU numbers, one worker each
+  std::uint64_t memory_bytes = 512ULL << 20U;
+  bool hugepages = true;
+  std::uint32_t idle_sleep_us = 0;  // 0: never sleep
+  std::uint32_t flows_ipv4 = 0;     // per lcore
+  std::uint32_t flows_ipv6 = 0;
+  std::uint32_t bindings = 0;       // counters are kept for this many slots
+  std::uint32_t service_ports = 0;
+  std::vector<std::string> eal_arguments;
+  std::vector<PortSettings> ports;
+};
+
+// Start-up cannot go on. what() is one sentence that names the setting and the way out.
+struct StartFault : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct PortState {
+  std::string name;
+  std::string device;
+  std::string driver;
+  MacAddress mac{};
+  bool link_up = false;
+  std::uint32_t speed_mbps = 0;
+  std::uint16_t mtu = 0;
+  std::string twin;      // interface name, or empty
+  std::string steering;  // how packets reach the owner of their flow, and why so
+  std::uint64_t rx_packets = 0;
+  std::uint64_t rx_bytes = 0;
+  std::uint64_t tx_packets = 0;
+  std::uint64_t tx_bytes = 0;
+  std::uint64_t rx_missed = 0;
+  std::uint64_t rx_errors = 0;
+  std::uint64_t tx_errors = 0;
+  std::uint64_t tx_dropped = 0;
+  std::uint64_t punted = 0;
+  std::uint64_t injected = 0;
+  std::vector<std::string> offloads;
+};
+
+// Everything that needs DPDK, behind one door: EAL, ports and their twins, the punt thread, the
+// workers, RCU. The control plane owns one and calls it from one thread unless said otherwise.
+class Dataplane {
+ public:
+  // Called on the punt thread: an lcore holds packets for this neighbour. Must not block.
+  using NeighbourWanted = std::function<void(std::uint8_t port, const IpAddress& address)>;
+
+  // Starts EAL and the ports and makes the twins; no packet moves yet. Restores the caller's CPU
+  // affinity. Throws StartFault, everything it added removed again.
+  explicit Dataplane(const DataplaneSettings& settings);
+  ~Dataplane();  // stops; removes what it added to the system
+  Dataplane(const Dataplane&) = delete;
+  Dataplane& operator=(const Dataplane&) = delete;
+
+  // Launches lcores and punt thread. A snapshot must have been published.
+  void start(NeighbourWanted wanted);
+  void stop();  // idempotent; every lcore has left its loop on return
+
+  // Makes `next` what every lcore reads from its next turn on; never blocks. The snapshot before
+  // is released once no lcore can hold it (in a later publish() or confirmed()). Returns a ticket.
+  std::uint64_t publish(std::shared_ptr<const Snapshot> next);
+  // True once every lcore has seen the ticket's snapshot.
+  bool confirmed(std::uint64_t ticket);
+  // CPU numbers of the lcores that have not.
+  [[nodiscard]] std::vector<unsigned> unconfirmed(std::uint64_t ticket) const;
+
+  // Three gratuitous ARP requests (RFC 5227 §3) or unsolicited neighbour advertisements
+  // (RFC 4861 §7.2.6) for `address` out of `port`, one second apart, the first at once.
+  // Any thread.
+  void announce(std::uint8_t port, const IpAddress& address);
+
+  [[nodiscard]] std::vector<PortFacts> port_facts() const;    // index = port number
+  [[nodiscard]] std::vector<PortState> port_states() const;   // any thread
+  // Interface index of a port's twin, nothing without one.
+  [[nodiscard]] std::optional<int> twin_index(std::uint8_t port) const;
+
+  // One per lcore, in the order of DataplaneSettings::lcores; readable from any thread.
+  [[nodiscard]] const std::vector<std::unique_ptr<LcoreCounters>>& counters() const;
+  [[nodiscard]] const std::vector<unsigned>& lcores() const;
+
+  // Asked of every lcore through its command ring, answered in bounded slices between bursts; the
+  // calling thread waits. Any thread. At most `limit` rows, `*truncated` tells of more. Fewer rows
+  // when an lcore does not answer within a second.
+  std::vector<FlowRow> list_flows(const FlowFilter& filter, std::size_t limit, bool* truncated);
+  // Nothing when the lcore does not answer within a second. Any thread.
+  std::optional<Explanation> explain(const ExplainQuery& query);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sluice

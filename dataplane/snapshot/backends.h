@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/limits.h"
+
+namespace sluice {
+
+// A binding is (service port x endpoint): the thing a flow is pinned to. Its slot is an index that
+// flow entries carry together with the incarnation; the control plane reuses a slot, with the next
+// incarnation, only after every lcore has reported that no flow is on it.
+enum class BindingState : std::uint8_t {
+  kFree = 0,      // no flow may be on it; one that is, is stale
+  kActive = 1,    // takes new flows
+  kDraining = 2,  // keeps its flows, takes no new ones
+  kRemoved = 3,   // the endpoint is gone: TCP flows are kept, UDP flows move at the next packet
+};
+
+// The one byte a hit reads: state in the low 2 bits, incarnation (mod 64) in the others.
+struct BindingStateByte {
+  std::uint8_t raw = 0;
+
+  static constexpr BindingStateByte make(BindingState state, std::uint8_t incarnation) {
+    return {static_cast<std::uint8_t>(static_cast<unsigned>(state) | (incarnation << 2U))};
+  }
+  [[nodiscard]] constexpr BindingState state() const { return BindingState{static_cast<std::uint8_t>(raw & 3U)}; }
+  [[nodiscard]] constexpr std::uint8_t incarnation() const { return raw >> 2U; }
+  friend constexpr bool operator==(BindingStateByte, BindingStateByte) = default;
+};
+
+struct Binding {
+  IpAddress address;  // of the backend
+  std::uint16_t port = 0;
+  std::uint32_t service_port = 0;  // ServicePort::id
+  BindingStateByte state;
+};
+
+// Slot -> binding, in chunks so that a change copies one chunk and the chunk pointers. The state
+// bytes lie apart from the rest: hits read them, and 4096 of them are one page.
+class BindingTable {
+ public:
+  static constexpr std::uint32_t kChunk = 4096;
+
+  // slot < capacity(); anything beyond reads as kFree.
+  [[nodiscard]] BindingStateByte state(std::uint32_t slot) const {
+    const std::uint32_t chunk = slot / kChunk;
+    return chunk < chunks_.size() ? chunks_[chunk]->states[slot % kChunk] : BindingStateByte{};
+  }
+  // Null for a slot beyond capacity.
+  [[nodiscard]] const Binding* find(std::uint32_t slot) const {
+    const std::uint32_t chunk = slot / kChunk;
+    return chunk < chunks_.size() ? &chunks_[chunk]->bindings[slot % kChunk] : nullptr;
+  }
+  [[nodiscard]] std::uint32_t capacity() const {
+    return static_cast<std::uint32_t>(chunks_.size()) * kChunk;
+  }
+
+  struct Change {
+    std::uint32_t slot = 0;
+    Binding binding;
+  };
+  // A table with these slots set; grows as needed. Shares every chunk that is not touched.
+  [[nodiscard]] BindingTable with(std::span<const Change> changes) const;
+
+ private:
+  struct Chunk {
+    std::array<BindingStateByte, kChunk> states{};
+    std::array<Binding, kChunk> bindings{};
+  };
+  std::vector<std::shared_ptr<const Chunk>> chunks_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/limits.h"
+#include "dataplane/snapshot/maglev.h"
+
+namespace sluice {
+
+enum class ForwardingMode : std::uint8_t { kFullNat, kDnat, kTunnel };
+
+// A service port: what all frontends (VIP, cluster address, node port) of one Service port share.
+// Immutable; a change makes a new one and leaves the flows alone, which know only binding slots.
+struct ServicePort {
+  std::uint32_t id = 0;  // dense and stable while the port exists; index of its counters
+  ForwardingMode mode = ForwardingMode::kFullNat;
+  std::uint8_t protocol = 0;                  // IP protocol number
+  std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
+  std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
+};
+
+// What an address of ours is for. Lookup is by address first, then in its port table.
+enum class AddressKind : std::uint8_t {
+  kVip,   // service frontends; ARP/ND and echo answered by the dataplane; never reaches the kernel
+  kSnat,  // replies of FULL_NAT flows; ARP/ND and echo answered by the dataplane
+  kHost,  // an address of the twin: the kernel's own
+};
+
+struct PortKey {
+  std::uint16_t port = 0;  // host order
+  std::uint8_t protocol = 0;
+
+  friend constexpr auto operator<=>(const PortKey&, const PortKey&) = default;
+};
+
+struct Frontend {
+  PortKey key;
+  std::shared_ptr<const ServicePort> service;
+};
+
+// All that is served on one address. Immutable, shared between snapshots.
+struct AddressEntry {
+  IpAddress address;
+  AddressKind kind = AddressKind::kVip;
+  bool answers_echo = false;        // VIP with a usable backend, or SNAT address
+  std::uint16_t answer_ports = 0;   // bit per port on which ARP/ND for it is answered
+  std::vector<Frontend> frontends;  // sorted by key
+
+  // Null when nothing is served on this port.
+  [[nodiscard]] const ServicePort* find(PortKey key) const;
+};
+
+// Address -> entry, in two levels so that a change copies one shard and the table of shard
+// pointers. Lookup happens on a flow's first packet only.
+class AddressTable {
+ public:
+  static constexpr std::size_t kShards = 1024;
+
+  [[nodiscard]] const AddressEntry* find(const IpAddress& address) const;
+  [[nodiscard]] std::size_t size() const;
+
+  // A table that differs from this one in the given entries: null removes the address. Shares
+  // every shard that is not touched.
+  struct Change {
+    IpAddress address;
+    std::shared_ptr<const AddressEntry> entry;
+  };
+  [[nodiscard]] AddressTable with(std::span<const Change> changes) const;
+
+ private:
+  // Sorted by address; a handful of entries each.
+  using Shard = std::vector<std::shared_ptr<const AddressEntry>>;
+  [[nodiscard]] static std::size_t shard_of(const IpAddress& address) {
+    return hash_of(address) % kShards;
+  }
+
+  std::array<std::shared_ptr<const Shard>, kShards> shards_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/backends.h"
+#include "dataplane/snapshot/limits.h"
+#include "dataplane/snapshot/next_hops.h"
+#include "dataplane/snapshot/routes.h"
+#include "dataplane/snapshot/services.h"
+
+namespace sluice {
+
+// A port as the stages see it; its index is the number in Packet::port and NextHop::port.
+struct PortFacts {
+  MacAddress mac{};
+  std::uint16_t mtu = 1500;
+  bool has_twin = false;             // packets can be punted to the kernel
+  bool transit_to_kernel = false;    // what is nobody's: to the kernel instead of a drop
+};
+
+// An address and port range that FULL_NAT flows are sent from; begin < end, end exclusive.
+struct SnatAddress {
+  IpAddress address;
+  std::uint32_t port_begin = 0;
+  std::uint32_t port_end = 0;
+};
+
+// Everything the lcores read and never write, immutable once published. An lcore reads the pointer
+// once per turn; what it points to lives until every lcore has passed a quiescent state after the
+// next one was published (lcore/rcu.h). Parts that did not change are shared with the snapshot
+// before. Nothing outside may keep a pointer into one: flow entries hold indices.
+struct Snapshot {
+  std::uint64_t epoch = 0;  // counts publications, from 1
+  // Bumped by disruptive changes only; a hit whose entry bears another number is looked at once
+  // and restamped. They wrap: a flow idle through exactly 65,536 bumps is taken as fresh, which
+  // costs it one missed re-judgement.
+  std::uint16_t policy_epoch = 0;  // services or bindings removed
+  std::uint16_t route_epoch = 0;   // routes changed
+  std::uint64_t maglev_seed = 0;
+
+  std::vector<PortFacts> ports;
+  std::vector<SnatAddress> snat4;
+  std::vector<SnatAddress> snat6;
+  std::shared_ptr<const AddressTable> addresses;
+  std::shared_ptr<const BindingTable> bindings;
+  std::shared_ptr<const NextHopTable> next_hops;
+  std::shared_ptr<const RouteTable> routes;
+
+  // An empty one, all tables present.
+  static std::shared_ptr<const Snapshot> empty();
+};
+
+}  // namespace sluice

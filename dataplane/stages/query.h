@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/address.h"
+
+// Questions to the lcores' own tables, and their answers, as values.
+namespace sluice {
+
+struct SocketAddress {
+  IpAddress address;
+  std::uint16_t port = 0;
+};
+
+struct FlowFilter {
+  std::vector<std::uint32_t> service_ports;  // ServicePort::id; empty: all
+  std::optional<IpAddress> client;
+  std::optional<IpAddress> backend;
+};
+
+struct FlowRow {
+  std::uint8_t protocol = 0;
+  SocketAddress client;
+  SocketAddress frontend;
+  SocketAddress snat;
+  SocketAddress backend;
+  std::string state;  // "udp", "half_open", "established", "closing", "reset"
+  std::uint32_t lcore = 0;  // CPU number
+  std::uint32_t binding_slot = 0;
+  std::uint32_t service_port = 0;  // ServicePort::id
+  std::uint32_t idle_ms = 0;
+  std::uint32_t expires_ms = 0;
+  std::uint64_t packets_in = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t bytes_out = 0;
+};
+
+struct ExplainQuery {
+  SocketAddress source;
+  SocketAddress destination;
+  std::uint8_t protocol = 0;
+  std::uint8_t port = 0;  // Snapshot::ports index it arrives on
+};
+
+// What would happen to a packet, told by the tables and functions that would do it.
+struct Explanation {
+  enum class Verdict : std::uint8_t { kForward, kDrop, kAnswer, kPunt, kHold };
+  Verdict verdict = Verdict::kDrop;
+  std::string drop_reason;       // with kDrop
+  bool live_flow = false;        // `flow` is one that exists
+  bool from_backend = false;     // direction of the packet asked about
+  FlowRow flow;                  // of a new flow: client, frontend, backend, binding_slot, service_port
+  bool has_flow = false;         // `flow` is filled in
+  std::string backend_state;     // "active", "draining", "removed"
+  std::uint32_t lcore = 0;
+  std::optional<IpAddress> next_hop;
+  std::optional<MacAddress> next_hop_mac;
+  std::uint8_t next_hop_port = 0;  // Snapshot::ports index
+  std::vector<std::string> steps;  // stage by stage
+};
+
+}  // namespace sluice

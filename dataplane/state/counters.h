@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/state/drop.h"
+
+namespace sluice {
+
+// A 64-bit count with one writer. The writer's load and store are plain moves (no locked
+// instruction); a reader on another thread sees some recent value, never a torn one. Sums over
+// several counters need not be of one instant: they are for people and metrics.
+class Counter {
+ public:
+  void add(std::uint64_t amount) {
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+// What flows of one service port or one binding did; folded from the flow entries, so at most 2 s
+// behind. writer: the lcore; readers: control threads.
+struct alignas(64) FlowCounters {
+  Counter flows_opened;
+  Counter flows_closed;
+  Counter packets_in;  // from clients
+  Counter bytes_in;    // of layer 3
+  Counter packets_out;
+  Counter bytes_out;
+  Counter drops;
+};
+static_assert(sizeof(FlowCounters) == 64);
+
+// All counts of one lcore. writer: that lcore alone; readers: control threads.
+struct alignas(64) LcoreCounters {
+  // `service_ports` and `bindings`: how many ids of each there can be.
+  LcoreCounters(std::uint32_t service_ports, std::uint32_t bindings)
+      : services(std::make_unique<FlowCounters[]>(service_ports)),
+        bindings(std::make_unique<FlowCounters[]>(bindings)) {}
+
+  std::array<Counter, kDropCount> drops;
+  Counter turns;
+  Counter idle_turns;
+  Counter packets;  // received from ports and from the kernel
+  Counter epoch_seen;
+  Counter flows_ipv4;
+  Counter flows_ipv6;
+  Counter held_packets;  // waiting for a neighbour now
+  Counter snat_quarantine_broken;
+  std::unique_ptr<FlowCounters[]> services;  // by ServicePort::id
+  std::unique_ptr<FlowCounters[]> bindings;  // by slot
+
+  void count(Drop reason) { drops[static_cast<std::size_t>(reason)].add(1); }
+};
+
+}  // namespace sluice

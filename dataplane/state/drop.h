@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+// Why a packet was dropped. Each has a counter and a packet test of its own (a test compares the
+// lists). In the order of the packet's way.
+enum class Drop : std::uint8_t {
+  kNone,
+  kTruncated,
+  kOtherStation,
+  kEtherType,
+  kIpv4Header,
+  kIpv4Checksum,
+  kIpv6Header,
+  kSourceAddress,
+  kTtlExpired,
+  kFragment,
+  kExtensionHeader,
+  kTransportHeader,
+  kIcmpUnhandled,
+  kTransit,
+  kUnknownPort,
+  kSnatNoFlow,
+  kNoBackend,
+  kTcpNoFlow,
+  kNoRoute,
+  kSnatExhausted,
+  kFlowTableFull,
+  kMtuExceeded,
+  kHoldFull,
+  kHoldExpired,
+  kPuntLimited,
+  kPuntFull,
+  kTransmitFull,
+  kCount,
+};
+inline constexpr std::size_t kDropCount = static_cast<std::size_t>(Drop::kCount);
+
+struct DropName {
+  Drop drop;
+  std::string_view name;         // as in `sluicectl get drops` and metrics
+  std::string_view description;  // for people
+};
+
+inline constexpr std::array<DropName, kDropCount> kDropNames{{
+    {Drop::kNone, "none", "not dropped"},
+    {Drop::kTruncated, "truncated", "the frame ends before its headers do"},
+    {Drop::kOtherStation, "other_station", "the Ethernet destination is another station's"},
+    {Drop::kEtherType, "ether_type", "neither IPv4, IPv6 nor ARP"},
+    {Drop::kIpv4Header, "ipv4_header", "version, header length or total length is wrong"},
+    {Drop::kIpv4Checksum, "ipv4_checksum", "the IPv4 header checksum is wrong"},
+    {Drop::kIpv6Header, "ipv6_header", "version or payload length is wrong"},
+    {Drop::kSourceAddress, "source_address", "a source no packet may have: loopback, multicast, ours"},
+    {Drop::kTtlExpired, "ttl_expired", "TTL or hop limit would reach zero here"},
+    {Drop::kFragment, "fragment", "a fragment; they are not reassembled yet"},
+    {Drop::kExtensionHeader, "extension_header", "IPv6 extension headers are not walked yet"},
+    {Drop::kTransportHeader, "transport_header", "the TCP, UDP, ICMP, ARP or ND message is malformed"},
+    {Drop::kIcmpUnhandled, "icmp_unhandled", "an ICMP message for a VIP or SNAT address, no echo"},
+    {Drop::kTransit, "transit", "addressed to nobody we serve, and transit is off on this port"},
+    {Drop::kUnknownPort, "unknown_port", "the VIP serves nothing on this port and protocol"},
+    {Drop::kSnatNoFlow, "snat_no_flow", "addressed to a SNAT address, but no flow is known"},
+    {Drop::kNoBackend, "no_backend", "the service has no usable backend"},
+    {Drop::kTcpNoFlow, "tcp_no_flow", "a TCP segment in mid-stream whose flow is not known"},
+    {Drop::kNoRoute, "no_route", "no route to the backend or to the client"},
+    {Drop::kSnatExhausted, "snat_exhausted", "no free SNAT address and port towards this backend"},
+    {Drop::kFlowTableFull, "flow_table_full", "no room for another flow"},
+    {Drop::kMtuExceeded, "mtu_exceeded", "larger than the MTU of the way out"},
+    {Drop::kHoldFull, "hold_full", "too many packets wait for a neighbour already"},
+    {Drop::kHoldExpired, "hold_expired", "the neighbour did not answer in time"},
+    {Drop::kPuntLimited, "punt_limited", "over the rate allowed towards the kernel"},
+    {Drop::kPuntFull, "punt_full", "the ring towards the kernel was full"},
+    {Drop::kTransmitFull, "transmit_full", "the port's transmit ring stayed full"},
+}};
+static_assert([] {
+  for (std::size_t i = 0; i < kDropNames.size(); ++i) {
+    if (kDropNames[i].drop != static_cast<Drop>(i) || kDropNames[i].name.empty()) {
+      return false;
+    }
+  }
+  return true;
+}());
+
+[[nodiscard]] constexpr std::string_view name_of(Drop drop) {
+  return kDropNames[static_cast<std::size_t>(drop)].name;
+}
+
+}  // namespace sluice
