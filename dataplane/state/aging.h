@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/state/counters.h"
+#include "dataplane/state/flow_table.h"
+
+namespace sluice {
+
+// Adds what a flow has counted to its service port, its binding and itself, and starts anew.
+template <Family F>
+void fold_counters(FlowTable<F>& flows, std::uint32_t index, LcoreCounters& counters);
+
+// Ends a flow: folds it and frees the entry, a TCP one after its SNAT tuple's quarantine.
+template <Family F>
+void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                LcoreCounters& counters);
+
+// Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
+// second; with counters of flows closed at once, none is more than 2 s behind.
+template <Family F>
+class Aging {
+ public:
+  static constexpr std::uint32_t kSlice = 64;
+
+  // One slice, of as many entries as the time passed since the last one asks for.
+  void run(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters);
+  // More than one slice is due: the lcore should not sleep.
+  [[nodiscard]] bool behind() const { return credit_ >= kSlice * kSweepMs; }
+
+ private:
+  static constexpr std::uint64_t kSweepMs = 1'000;
+
+  std::uint64_t credit_ = 0;  // entries due, times kSweepMs
+  std::uint32_t last_ms_ = 0;
+  std::uint32_t next_ = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/flow_key.h"
+#include "dataplane/snapshot/backends.h"
+#include "dataplane/snapshot/next_hops.h"
+
+namespace sluice {
+
+enum class FlowState : std::uint8_t {
+  kFree,
+  kUdp,
+  kTcpHalfOpen,     // until the handshake is complete
+  kTcpEstablished,
+  kTcpClosing,      // a FIN was seen
+  kTcpReset,        // a RST was seen
+  kQuarantine,      // closed; keeps its SNAT tuple only, out of the backend's TIME_WAIT
+  kCount,
+};
+
+struct FlowStateFacts {
+  FlowState state;
+  std::string_view name;
+  std::uint32_t timeout_ms;  // idle time after which the flow leaves the state
+};
+
+// RFC 5382 REQ-5: established >= 2 h 4 min, transitory >= 4 min. RFC 4787 REQ-5: UDP >= 2 min.
+inline constexpr std::array<FlowStateFacts, static_cast<std::size_t>(FlowState::kCount)>
+    kFlowStates{{
+        {FlowState::kFree, "free", 0},
+        {FlowState::kUdp, "udp", 120'000},
+        {FlowState::kTcpHalfOpen, "half_open", 240'000},
+        {FlowState::kTcpEstablished, "established", 7'440'000},
+        {FlowState::kTcpClosing, "closing", 240'000},
+        {FlowState::kTcpReset, "reset", 10'000},
+        {FlowState::kQuarantine, "quarantine", 60'000},
+    }};
+static_assert([] {
+  for (std::size_t i = 0; i < kFlowStates.size(); ++i) {
+    if (kFlowStates[i].state != static_cast<FlowState>(i)) {
+      return false;
+    }
+  }
+  return true;
+}());
+
+[[nodiscard]] constexpr const FlowStateFacts& facts_of(FlowState state) {
+  return kFlowStates[static_cast<std::size_t>(state)];
+}
+
+enum class Direction : std::uint8_t { kFromClient = 0, kFromBackend = 1 };
+
+// Which flow, and which way a packet of it goes: index * 2 + direction. What the flow table finds.
+struct FlowRef {
+  std::uint32_t raw = 0xffff'ffff;
+
+  static constexpr FlowRef make(std::uint32_t index, Direction direction) {
+    return FlowRef{index << 1U | static_cast<std::uint32_t>(direction)};
+  }
+  [[nodiscard]] constexpr bool valid() const { return raw != 0xffff'ffff; }
+  [[nodiscard]] constexpr std::uint32_t index() const { return raw >> 1U; }
+  [[nodiscard]] constexpr Direction direction() const {
+    return static_cast<Direction>(raw & 1U);
+  }
+  friend constexpr bool operator==(FlowRef, FlowRef) = default;
+};
+inline constexpr FlowRef kNoFlow{};
+
+// The hot line: everything a hit reads or writes, one cache line for IPv4 and two for IPv6. Both
+// tuples are the keys and at the same time the rewrite: a packet from the client gets (snat ->
+// backend), one from the backend gets (frontend -> client).
+//
+//    client tuple, as FlowKey lies in memory      the backend's side              the rest
+//   | client  frontend  ports  proto net st fl | backend  snat  ports | deltas next hops slot ...
+//
+// `state` and `flags` lie where the key has its reserved field, so that one masked 16-byte compare
+// (40 for IPv6) decides. writer and reader: the owning lcore.
+template <Family F>
+struct alignas(F == Family::kIpv4 ? 64 : 128) FlowHot {
+  using Address = typename FlowKey<F>::Address;
+
+  Address client;
+  Address frontend;
+  Be16 client_port;
+  Be16 frontend_port;
+  std::uint8_t protocol;
+  NetworkId network;
+  FlowState state;
+  std::uint8_t flags;  // FlowFlag
+
+  Address backend;
+  Address snat;
+  Be16 backend_port;
+  Be16 snat_port;
+
+  ChecksumDelta l3_delta;  // from client; the other direction's is its complement
+  ChecksumDelta l4_delta;
+  NextHopIndex to_backend;  // kNoNextHop: look the route up
+  NextHopIndex to_client;
+  std::uint32_t binding_slot : 24;
+  std::uint32_t incarnation : 8;
+  std::uint16_t policy_epoch;  // of the snapshot this flow was last judged by
+  std::uint16_t route_epoch;
+  std::uint32_t last_seen_ms;  // LcoreState::now_ms, wraps after 49 days
+  // Not folded into the counters yet. The free list runs through packets_in of free entries.
+  std::uint32_t packets_in;
+  std::uint32_t packets_out;
+  std::uint32_t bytes_in;
+  std::uint32_t bytes_out;
+
+  [[nodiscard]] FlowKey<F> client_key() const {
+    return {client, frontend, client_port, frontend_port, protocol, network, 0};
+  }
+  // As the backend's packets show it.
+  [[nodiscard]] FlowKey<F> reply_key() const {
+    return {backend, snat, backend_port, snat_port, protocol, network, 0};
+  }
+};
+static_assert(sizeof(FlowHot<Family::kIpv4>) == 64);
+static_assert(sizeof(FlowHot<Family::kIpv6>) == 128);
+
+enum FlowFlag : std::uint8_t {
+  kFlowReplied = 1,     // a SYN+ACK came from the backend
+  kFlowFinClient = 2,   // FIN seen from the client
+  kFlowFinBackend = 4,  // FIN seen from the backend
+};
+
+// The cold line: what opening, aging and people need.
+struct alignas(64) FlowCold {
+  std::uint32_t service_port = 0;  // ServicePort::id
+  std::uint32_t opened_ms = 0;
+  std::uint64_t packets_in = 0;  // folded so far
+  std::uint64_t bytes_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t bytes_out = 0;
+};
+static_assert(sizeof(FlowCold) == 64);
+
+// Fills in both checksum deltas from the two tuples. A packet from the client has its sum changed
+// by what leaves (client, frontend and their ports) and what comes (snat, backend and theirs).
+template <Family F>
+void set_checksum_deltas(FlowHot<F>& flow);
+
+}  // namespace sluice

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/state/counters.h"
+#include "dataplane/state/flow_table.h"
+#include "dataplane/state/snat_ports.h"
+
+namespace sluice {
+
+// Everything that exactly one lcore writes and its stages read.
+struct LcoreState {
+  FlowTable<Family::kIpv4> flows4;
+  FlowTable<Family::kIpv6> flows6;
+  SnatPorts snat;
+  LcoreCounters& counters;
+  std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
+
+  template <Family F>
+  [[nodiscard]] FlowTable<F>& flows() {
+    if constexpr (F == Family::kIpv4) {
+      return flows4;
+    } else {
+      return flows6;
+    }
+  }
+  template <Family F>
+  [[nodiscard]] const FlowTable<F>& flows() const {
+    if constexpr (F == Family::kIpv4) {
+      return flows4;
+    } else {
+      return flows6;
+    }
+  }
+};
+
+}  // namespace sluice

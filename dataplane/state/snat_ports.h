@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "dataplane/snapshot/snapshot.h"
+#include "dataplane/state/counters.h"
+#include "dataplane/state/flow_table.h"
+
+namespace sluice {
+
+// Chooses SNAT addresses and ports for new FULL_NAT flows of one lcore (RFC 4787, RFC 6056). There
+// are no lists of free ports: what is taken is what this lcore's flow table holds, so a port is
+// used again for every other backend (endpoint-dependent mapping, which a gateway in front of its
+// own servers can afford). A cursor with a random start walks the range; the address is chosen by
+// the client's address, so that a client's flows come from one (RFC 4787 REQ-2), and the others
+// are tried when its range is exhausted.
+class SnatPorts {
+ public:
+  // Probes per address before it counts as exhausted.
+  static constexpr std::uint32_t kProbesMax = 64;
+
+  explicit SnatPorts(std::uint64_t random_start) : cursor_(random_start) {}
+
+  // Fills in flow.snat and flow.snat_port so that the reply tuple is free; backend, backend_port,
+  // client, protocol and network are set already. When every probe met a live tuple, a quarantined
+  // one among them is broken (its flow erased, counted) for this flow. False: exhausted.
+  template <Family F>
+  [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
+                            LcoreCounters& counters, FlowHot<F>& flow);
+
+ private:
+  std::uint64_t cursor_;
+};
+
+}  // namespace sluice
