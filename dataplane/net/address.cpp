@@ -2,12 +2,13 @@
 #include "dataplane/net/address.h"
 
 #include <arpa/inet.h>
-
 #include <charconv>
 
 namespace sluice {
 
-bool IpAddress::is_unspecified() const { return bytes == std::array<std::uint8_t, 16>{}; }
+bool IpAddress::is_unspecified() const {
+  return bytes == std::array<std::uint8_t, 16>{};
+}
 
 bool IpAddress::is_loopback() const {
   if (is_ipv4()) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/endian.h"
+
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -8,8 +10,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "dataplane/net/endian.h"
 
 namespace sluice {
 
@@ -53,8 +53,7 @@ struct IpAddress {
   explicit IpAddress(Ipv4Address address) : family(Family::kIpv4) {
     std::memcpy(bytes.data(), &address, sizeof(address));
   }
-  explicit IpAddress(const Ipv6Address& address)
-      : bytes(address.bytes), family(Family::kIpv6) {}
+  explicit IpAddress(const Ipv6Address& address) : bytes(address.bytes), family(Family::kIpv6) {}
 
   // The caller has checked `family`.
   [[nodiscard]] Ipv4Address v4() const {
@@ -110,9 +109,8 @@ IpPrefix prefix_of(const IpAddress& address, std::uint8_t length);
   std::uint64_t high = 0;
   std::memcpy(&low, address.bytes.data(), 8);
   std::memcpy(&high, address.bytes.data() + 8, 8);
-  const auto product =
-      static_cast<unsigned __int128>(low ^ 0x9e3779b97f4a7c15ULL) *
-      (high ^ 0xd6e8feb86659fd93ULL ^ static_cast<std::uint64_t>(address.family));
+  const auto product = static_cast<Uint128>(low ^ 0x9e3779b97f4a7c15ULL) *
+                       (high ^ 0xd6e8feb86659fd93ULL ^ static_cast<std::uint64_t>(address.family));
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 

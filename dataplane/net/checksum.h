@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/net/endian.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
-
-#include "dataplane/net/address.h"
-#include "dataplane/net/endian.h"
 
 // The Internet checksum (RFC 1071) and its incremental update (RFC 1624). One's complement sums do
 // not depend on byte order, so everything here adds the 16-bit words as they lie in memory.
@@ -45,8 +45,8 @@ using ChecksumSum = std::uint64_t;
 // The pseudo-header's part of a TCP, UDP or ICMPv6 checksum (RFC 9293 §3.1, RFC 8200 §8.1).
 [[nodiscard]] inline ChecksumSum pseudo_header_sum(Ipv4Address source, Ipv4Address destination,
                                                    std::uint8_t protocol, std::uint16_t length) {
-  return ChecksumSum{source.value.raw} + destination.value.raw +
-         Be16::from_host(protocol).raw + Be16::from_host(length).raw;
+  return ChecksumSum{source.value.raw} + destination.value.raw + Be16::from_host(protocol).raw +
+         Be16::from_host(length).raw;
 }
 [[nodiscard]] inline ChecksumSum pseudo_header_sum(const Ipv6Address& source,
                                                    const Ipv6Address& destination,

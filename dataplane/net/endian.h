@@ -8,6 +8,9 @@
 
 namespace sluice {
 
+// For the full product of two 64-bit words.
+__extension__ typedef unsigned __int128 Uint128;
+
 // An integer in network byte order, as it lies in a packet. There is no implicit conversion in
 // either direction: a missing byte swap does not compile. `raw` is what memory holds; code that
 // only copies or compares fields may use it, arithmetic must go through host().

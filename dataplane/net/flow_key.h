@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/net/endian.h"
+
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-
-#include "dataplane/net/address.h"
-#include "dataplane/net/endian.h"
 
 // The tuple that names one direction of a flow, as the packet shows it.
 namespace sluice {
@@ -50,8 +50,8 @@ using FlowKey = std::conditional_t<F == Family::kIpv4, FlowKey4, FlowKey6>;
 
 template <typename Key>
 [[nodiscard]] constexpr Key reversed(const Key& key) {
-  return Key{key.destination, key.source,  key.destination_port, key.source_port,
-             key.protocol,    key.network, 0};
+  return Key{key.destination, key.source, key.destination_port, key.source_port, key.protocol,
+             key.network,     0};
 }
 
 // The secret of the flow table's index hash: fresh random words at every start, never published.
@@ -63,7 +63,7 @@ struct HashSecret {
 
 // One multiply-fold step: 64x64 -> 128 bits, halves xored.
 [[nodiscard]] constexpr std::uint64_t multiply_fold(std::uint64_t a, std::uint64_t b) {
-  const auto product = static_cast<unsigned __int128>(a) * b;
+  const auto product = static_cast<Uint128>(a) * b;
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "dataplane/net/address.h"
 #include "dataplane/net/endian.h"
+
+#include <cstdint>
 
 // Headers as they lie in a packet: byte aligned, network order, no implicit swaps. They are only
 // ever read and written through pointers into packet memory.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/limits.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "dataplane/net/address.h"
-#include "dataplane/snapshot/limits.h"
 
 namespace sluice {
 
@@ -29,7 +29,9 @@ struct BindingStateByte {
   static constexpr BindingStateByte make(BindingState state, std::uint8_t incarnation) {
     return {static_cast<std::uint8_t>(static_cast<unsigned>(state) | (incarnation << 2U))};
   }
-  [[nodiscard]] constexpr BindingState state() const { return BindingState{static_cast<std::uint8_t>(raw & 3U)}; }
+  [[nodiscard]] constexpr BindingState state() const {
+    return BindingState{static_cast<std::uint8_t>(raw & 3U)};
+  }
   [[nodiscard]] constexpr std::uint8_t incarnation() const { return raw >> 2U; }
   friend constexpr bool operator==(BindingStateByte, BindingStateByte) = default;
 };
@@ -56,6 +58,10 @@ class BindingTable {
   [[nodiscard]] const Binding* find(std::uint32_t slot) const {
     const std::uint32_t chunk = slot / kChunk;
     return chunk < chunks_.size() ? &chunks_[chunk]->bindings[slot % kChunk] : nullptr;
+  }
+  // slot < capacity().
+  [[nodiscard]] const Binding& at(std::uint32_t slot) const {
+    return chunks_[slot / kChunk]->bindings[slot % kChunk];
   }
   [[nodiscard]] std::uint32_t capacity() const {
     return static_cast<std::uint32_t>(chunks_.size()) * kChunk;

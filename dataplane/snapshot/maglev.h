@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "dataplane/net/address.h"
 
 namespace sluice {
 
@@ -45,7 +45,7 @@ class MaglevTable {
   // Index into the endpoints the table was built from. `hash`: maglev_hash of the client's tuple.
   [[nodiscard]] std::uint16_t pick(std::uint64_t hash) const {
     // Multiply-shift instead of modulo: the same even spread without a division.
-    const auto wide = static_cast<unsigned __int128>(hash) * entries_.size();
+    const auto wide = static_cast<Uint128>(hash) * entries_.size();
     return entries_[static_cast<std::size_t>(wide >> 64)];
   }
   [[nodiscard]] std::span<const std::uint16_t> entries() const { return entries_; }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/net/headers.h"
+#include "dataplane/snapshot/limits.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <unordered_map>
 #include <vector>
-
-#include "dataplane/net/address.h"
-#include "dataplane/net/headers.h"
-#include "dataplane/snapshot/limits.h"
 
 namespace sluice {
 
@@ -60,7 +60,9 @@ class NextHopTable {
     friend bool operator==(const Key&, const Key&) = default;
   };
   struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept { return hash_of(key.address) + key.port; }
+    std::size_t operator()(const Key& key) const noexcept {
+      return hash_of(key.address) + key.port;
+    }
   };
   static constexpr std::size_t kIndexShards = 256;
   using IndexShard = std::unordered_map<Key, NextHopIndex, KeyHash>;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+
 #include <cstdint>
 #include <span>
 #include <unordered_map>
 #include <vector>
-
-#include "dataplane/net/address.h"
 
 namespace sluice {
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/limits.h"
+#include "dataplane/snapshot/maglev.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "dataplane/net/address.h"
-#include "dataplane/snapshot/limits.h"
-#include "dataplane/snapshot/maglev.h"
 
 namespace sluice {
 

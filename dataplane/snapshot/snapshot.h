@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/backends.h"
 #include "dataplane/snapshot/limits.h"
@@ -14,14 +8,20 @@
 #include "dataplane/snapshot/routes.h"
 #include "dataplane/snapshot/services.h"
 
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace sluice {
 
 // A port as the stages see it; its index is the number in Packet::port and NextHop::port.
 struct PortFacts {
   MacAddress mac{};
   std::uint16_t mtu = 1500;
-  bool has_twin = false;             // packets can be punted to the kernel
-  bool transit_to_kernel = false;    // what is nobody's: to the kernel instead of a drop
+  bool has_twin = false;           // packets can be punted to the kernel
+  bool transit_to_kernel = false;  // what is nobody's: to the kernel instead of a drop
 };
 
 // An address and port range that FULL_NAT flows are sent from; begin < end, end exclusive.

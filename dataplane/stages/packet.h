@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <rte_mbuf.h>
-
-#include <array>
-#include <cstdint>
-
 #include "dataplane/net/flow_key.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/state/drop.h"
 #include "dataplane/state/flow.h"
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
 
 namespace sluice {
 
@@ -27,8 +27,8 @@ enum class Verdict : std::uint8_t {
 // What parse found; the stages after it select by this.
 enum class PacketKind : std::uint8_t {
   kArp,
-  kTransport,        // TCP or UDP with its whole header in the first segment
-  kIcmp,             // ICMP or ICMPv6
+  kTransport,  // TCP or UDP with its whole header in the first segment
+  kIcmp,       // ICMP or ICMPv6
   kFragment,
   kExtensionHeader,  // IPv6 with an extension header other than Fragment
   kOtherProtocol,
@@ -51,13 +51,15 @@ struct alignas(64) Packet {
   Verdict verdict;
   Drop drop;
   std::uint8_t out_port;
+  bool has_service;  // `service` is set
   FlowRef replaces;  // a closing flow whose client opens anew with the same tuple
   union {
     FlowKey4 key4;
     FlowKey6 key6;
   };
-  const ServicePort* service;  // set by classify for a packet that may open a flow
-  IpAddress neighbour;         // with kHold: who the packet waits for
+  const ServicePort* service;   // set by classify for a packet that may open a flow
+  const AddressEntry* address;  // set by classify for an echo to an address of ours
+  IpAddress neighbour;          // with kHold: who the packet waits for
 
   void decide_drop(Drop reason) {
     verdict = Verdict::kDrop;
@@ -95,6 +97,9 @@ struct Burst {
     packet.rx_port = port;
     packet.from_host = from_host;
     packet.verdict = Verdict::kPending;
+    packet.has_service = false;
+    packet.flow = kNoFlow;
+    packet.replaces = kNoFlow;
   }
 };
 

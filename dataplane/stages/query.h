@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "dataplane/net/address.h"
 
 // Questions to the lcores' own tables, and their answers, as values.
 namespace sluice {
@@ -28,7 +28,7 @@ struct FlowRow {
   SocketAddress frontend;
   SocketAddress snat;
   SocketAddress backend;
-  std::string state;  // "udp", "half_open", "established", "closing", "reset"
+  std::string state;        // "udp", "half_open", "established", "closing", "reset"
   std::uint32_t lcore = 0;  // CPU number
   std::uint32_t binding_slot = 0;
   std::uint32_t service_port = 0;  // ServicePort::id
@@ -51,12 +51,12 @@ struct ExplainQuery {
 struct Explanation {
   enum class Verdict : std::uint8_t { kForward, kDrop, kAnswer, kPunt, kHold };
   Verdict verdict = Verdict::kDrop;
-  std::string drop_reason;       // with kDrop
-  bool live_flow = false;        // `flow` is one that exists
-  bool from_backend = false;     // direction of the packet asked about
-  FlowRow flow;                  // of a new flow: client, frontend, backend, binding_slot, service_port
-  bool has_flow = false;         // `flow` is filled in
-  std::string backend_state;     // "active", "draining", "removed"
+  std::string drop_reason;    // with kDrop
+  bool live_flow = false;     // `flow` is one that exists
+  bool from_backend = false;  // direction of the packet asked about
+  FlowRow flow;           // of a new flow: client, frontend, backend, binding_slot, service_port
+  bool has_flow = false;  // `flow` is filled in
+  std::string backend_state;  // "active", "draining", "removed"
   std::uint32_t lcore = 0;
   std::optional<IpAddress> next_hop;
   std::optional<MacAddress> next_hop_mac;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
+
+#include <cstdint>
 
 namespace sluice {
 
@@ -12,13 +12,15 @@ namespace sluice {
 template <Family F>
 void fold_counters(FlowTable<F>& flows, std::uint32_t index, LcoreCounters& counters);
 
-// Ends a flow: folds it and frees the entry, a TCP one after its SNAT tuple's quarantine.
+// Ends a flow: folds it and puts it into quarantine, from where aging frees the entry. Never frees
+// it at once: other packets of the burst may still refer to it.
 template <Family F>
 void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                 LcoreCounters& counters);
 
 // Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
-// second; with counters of flows closed at once, none is more than 2 s behind.
+// second, which is why no count is more than 2 s behind. An expired UDP flow leaves at once, an
+// expired TCP flow after its SNAT tuple's quarantine. Runs between bursts.
 template <Family F>
 class Aging {
  public:
@@ -31,6 +33,8 @@ class Aging {
 
  private:
   static constexpr std::uint64_t kSweepMs = 1'000;
+
+  void age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms, LcoreCounters& counters);
 
   std::uint64_t credit_ = 0;  // entries due, times kSweepMs
   std::uint32_t last_ms_ = 0;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/state/drop.h"
+
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-
-#include "dataplane/state/drop.h"
 
 namespace sluice {
 
@@ -40,10 +40,10 @@ static_assert(sizeof(FlowCounters) == 64);
 
 // All counts of one lcore. writer: that lcore alone; readers: control threads.
 struct alignas(64) LcoreCounters {
-  // `service_ports` and `bindings`: how many ids of each there can be.
-  LcoreCounters(std::uint32_t service_ports, std::uint32_t bindings)
-      : services(std::make_unique<FlowCounters[]>(service_ports)),
-        bindings(std::make_unique<FlowCounters[]>(bindings)) {}
+  // How many ids of each there can be.
+  LcoreCounters(std::uint32_t services_max, std::uint32_t bindings_max)
+      : services(std::make_unique<FlowCounters[]>(services_max)),
+        bindings(std::make_unique<FlowCounters[]>(bindings_max)) {}
 
   std::array<Counter, kDropCount> drops;
   Counter turns;

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <cstring>
-#include <string_view>
-
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/flow_key.h"
 #include "dataplane/snapshot/backends.h"
 #include "dataplane/snapshot/next_hops.h"
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
 
 namespace sluice {
 
 enum class FlowState : std::uint8_t {
   kFree,
   kUdp,
-  kTcpHalfOpen,     // until the handshake is complete
+  kTcpHalfOpen,  // until the handshake is complete
   kTcpEstablished,
-  kTcpClosing,      // a FIN was seen
-  kTcpReset,        // a RST was seen
-  kQuarantine,      // closed; keeps its SNAT tuple only, out of the backend's TIME_WAIT
+  kTcpClosing,  // a FIN was seen
+  kTcpReset,    // a RST was seen
+  kQuarantine,  // closed; keeps its SNAT tuple only, out of the backend's TIME_WAIT
   kCount,
 };
 
@@ -65,9 +65,7 @@ struct FlowRef {
   }
   [[nodiscard]] constexpr bool valid() const { return raw != 0xffff'ffff; }
   [[nodiscard]] constexpr std::uint32_t index() const { return raw >> 1U; }
-  [[nodiscard]] constexpr Direction direction() const {
-    return static_cast<Direction>(raw & 1U);
-  }
+  [[nodiscard]] constexpr Direction direction() const { return static_cast<Direction>(raw & 1U); }
   friend constexpr bool operator==(FlowRef, FlowRef) = default;
 };
 inline constexpr FlowRef kNoFlow{};

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <immintrin.h>
+#include "dataplane/state/flow.h"
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <immintrin.h>
 #include <span>
-
-#include "dataplane/state/flow.h"
 
 namespace sluice {
 
@@ -175,7 +174,8 @@ inline bool FlowTable<F>::matches(FlowRef ref, const Key& key) const {
     return have == wanted[0] && ports == static_cast<std::uint32_t>(wanted[1]) &&
            flow.protocol == key.protocol && flow.network == key.network;
   } else {
-    return (ref.direction() == Direction::kFromClient ? flow.client_key() : flow.reply_key()) == key;
+    return (ref.direction() == Direction::kFromClient ? flow.client_key() : flow.reply_key()) ==
+           key;
   }
 }
 

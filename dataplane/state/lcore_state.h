@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/snat_ports.h"
+
+#include <cstdint>
 
 namespace sluice {
 

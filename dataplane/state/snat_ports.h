@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
+
+#include <cstdint>
+#include <span>
 
 namespace sluice {
 

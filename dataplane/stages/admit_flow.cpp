@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// May it open a flow, and to whom? Maglev picks among the usable backends, the way there and back
+// is looked up, a SNAT tuple is taken, and both keys are entered: all of it, or none.
+#include "dataplane/stages/decisions.h"
+#include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
+
+namespace sluice {
+namespace {
+
+template <Family F>
+typename FlowKey<F>::Address address_of(const IpAddress& address) {
+  if constexpr (F == Family::kIpv4) {
+    return address.v4();
+  } else {
+    return address.v6();
+  }
+}
+
+template <Family F>
+FlowHot<F> new_flow(const Packet& packet, const Choice& choice, const Snapshot& snapshot,
+                    const LcoreState& state) {
+  const FlowKey<F>& key = packet.key<F>();
+  FlowHot<F> flow{};
+  flow.client = key.source;
+  flow.frontend = key.destination;
+  flow.client_port = key.source_port;
+  flow.frontend_port = key.destination_port;
+  flow.protocol = key.protocol;
+  flow.network = key.network;
+  flow.state = key.protocol == kProtocolTcp ? FlowState::kTcpHalfOpen : FlowState::kUdp;
+  flow.backend = address_of<F>(choice.binding->address);
+  flow.backend_port = Be16::from_host(choice.binding->port);
+  flow.binding_slot = choice.slot & (kBindingsMax - 1);
+  flow.incarnation = choice.binding->state.incarnation();
+  flow.policy_epoch = snapshot.policy_epoch;
+  flow.route_epoch = snapshot.route_epoch;
+  flow.last_seen_ms = state.now_ms;
+  return flow;
+}
+
+template <Family F>
+void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  const FlowKey<F>& key = packet.key<F>();
+  if (packet.replaces.valid() &&
+      flows.hot(packet.replaces.index()).state != FlowState::kQuarantine) {
+    close_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
+  }
+  // A packet before this one in the burst may have opened the flow.
+  packet.flow = flows.find(key, packet.hash);
+  if (packet.flow.valid()) {
+    return;
+  }
+  const Choice choice = choose_binding(*packet.service, key, snapshot);
+  const Way there = way_to(choice.binding->address, snapshot);
+  const Way back = way_to(IpAddress(key.source), snapshot);
+  if (!there.routed || !back.routed) {
+    packet.decide_drop(Drop::kNoRoute);
+    return;
+  }
+  FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state);
+  flow.to_backend = there.next_hop;
+  flow.to_client = back.next_hop;
+  const auto& addresses = F == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
+  if (!state.snat.choose(std::span(addresses), flows, state.counters, flow)) {
+    packet.decide_drop(Drop::kSnatExhausted);
+    return;
+  }
+  set_checksum_deltas(flow);
+  packet.flow = flows.insert(flow, {.service_port = packet.service->id, .opened_ms = state.now_ms});
+  if (!packet.flow.valid()) {
+    packet.decide_drop(Drop::kFlowTableFull);
+    return;
+  }
+  state.counters.services[packet.service->id].flows_opened.add(1);
+  state.counters.bindings[choice.slot].flows_opened.add(1);
+}
+
+}  // namespace
+
+Way way_to(const IpAddress& destination, const Snapshot& snapshot) {
+  const Route* route = snapshot.routes->find(destination);
+  if (route == nullptr || route->kind == Route::Kind::kBlackhole) {
+    return {};
+  }
+  Way way;
+  way.routed = true;
+  way.port = route->port;
+  way.neighbour = route->kind == Route::Kind::kGateway ? route->gateway : destination;
+  way.next_hop = snapshot.next_hops->find(way.port, way.neighbour);
+  return way;
+}
+
+void admit_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = burst.packets[i];
+    if (!packet.has_service || packet.verdict != Verdict::kPending) {
+      continue;
+    }
+    if (packet.family == Family::kIpv4) {
+      admit<Family::kIpv4>(packet, snapshot, state);
+    } else {
+      admit<Family::kIpv6>(packet, snapshot, state);
+    }
+  }
+}
+
+}  // namespace sluice

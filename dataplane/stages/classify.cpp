@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whose is it? Only packets without a flow come here. By address first (VIP, SNAT, host), then by
+// port. What is nobody's goes to the kernel or is dropped, as the port says; what is for a VIP or
+// a SNAT address never reaches the kernel.
+#include "dataplane/stages/pipeline.h"
+
+namespace sluice {
+namespace {
+
+struct Addresses {
+  IpAddress source;
+  IpAddress destination;
+};
+
+Addresses addresses_of(const Packet& packet) {
+  if (packet.family == Family::kIpv4) {
+    return {IpAddress(packet.key4.source), IpAddress(packet.key4.destination)};
+  }
+  return {IpAddress(packet.key6.source), IpAddress(packet.key6.destination)};
+}
+
+bool is_neighbor_solicitation(const Packet& packet) {
+  return packet.kind == PacketKind::kIcmp && packet.family == Family::kIpv6 &&
+         packet.at<IcmpHeader>(packet.l4_offset)->type == kIcmp6NeighborSolicitation;
+}
+
+// No packet for one of our addresses can come from here (RFC 1812 §5.3.7, RFC 4291 §2.7).
+bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot) {
+  if (source.is_unspecified() || source.is_multicast() || source.is_loopback() ||
+      (source.is_ipv4() && source.v4().value.raw == 0xffff'ffff)) {
+    return true;
+  }
+  const AddressEntry* entry = snapshot.addresses->find(source);
+  return entry != nullptr && entry->kind != AddressKind::kHost;
+}
+
+// Nobody's, or the kernel's: routing protocols' multicast and link-local traffic always, the rest
+// if the port is to let the kernel route it.
+void classify_other(Packet& packet, const Addresses& addresses, const PortFacts& port) {
+  const IpAddress& to = addresses.destination;
+  if (packet.from_host) {
+    packet.decide(Verdict::kTransmit, packet.rx_port);
+    return;
+  }
+  const bool broadcast = to.is_ipv4() && to.v4().value.raw == 0xffff'ffff;
+  const bool kernel =
+      to.is_multicast() || to.is_link_local() || broadcast || port.transit_to_kernel;
+  if (kernel && port.has_twin) {
+    packet.decide(Verdict::kPunt, packet.rx_port);
+  } else {
+    packet.decide_drop(Drop::kTransit);
+  }
+}
+
+void classify_host(Packet& packet, const PortFacts& port) {
+  if (packet.from_host) {
+    packet.decide(Verdict::kTransmit, packet.rx_port);
+  } else if (port.has_twin) {
+    packet.decide(Verdict::kPunt, packet.rx_port);
+  } else {
+    packet.decide_drop(Drop::kTransit);
+  }
+}
+
+// A TCP or UDP packet without a flow, to a VIP.
+void classify_frontend(Packet& packet, const AddressEntry& entry) {
+  const Be16 port =
+      packet.family == Family::kIpv4 ? packet.key4.destination_port : packet.key6.destination_port;
+  packet.service = entry.find({port.host(), packet.protocol});
+  if (packet.service == nullptr) {
+    packet.decide_drop(Drop::kUnknownPort);
+    return;
+  }
+  packet.has_service = true;
+  if (packet.service->maglev == nullptr) {
+    packet.decide_drop(Drop::kNoBackend);
+  } else if (packet.protocol == kProtocolTcp &&
+             (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin)) != kTcpSyn) {
+    packet.decide_drop(Drop::kTcpNoFlow);
+  }
+}
+
+void classify_ours(Packet& packet, const AddressEntry& entry) {
+  switch (packet.kind) {
+    case PacketKind::kTransport:
+      if (entry.kind == AddressKind::kVip) {
+        classify_frontend(packet, entry);
+      } else {
+        packet.decide_drop(Drop::kSnatNoFlow);
+      }
+      break;
+    case PacketKind::kIcmp:
+      packet.address = &entry;  // respond decides
+      break;
+    case PacketKind::kFragment:
+      packet.decide_drop(Drop::kFragment);
+      break;
+    case PacketKind::kExtensionHeader:
+      packet.decide_drop(Drop::kExtensionHeader);
+      break;
+    case PacketKind::kArp:
+    case PacketKind::kOtherProtocol:
+      packet.decide_drop(Drop::kUnknownPort);
+      break;
+  }
+}
+
+void classify_packet(Packet& packet, const Snapshot& snapshot) {
+  const Addresses addresses = addresses_of(packet);
+  const AddressEntry* entry = snapshot.addresses->find(addresses.destination);
+  if (entry == nullptr) {
+    classify_other(packet, addresses, snapshot.ports[packet.rx_port]);
+  } else if (entry->kind == AddressKind::kHost) {
+    classify_host(packet, snapshot.ports[packet.rx_port]);
+  } else if (is_impossible_source(addresses.source, snapshot)) {
+    packet.decide_drop(Drop::kSourceAddress);
+  } else {
+    classify_ours(packet, *entry);
+  }
+}
+
+}  // namespace
+
+void classify(Burst& burst, const Snapshot& snapshot) {
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = burst.packets[i];
+    if (packet.flow.valid() || packet.verdict != Verdict::kPending ||
+        packet.kind == PacketKind::kArp || is_neighbor_solicitation(packet)) {
+      continue;
+    }
+    classify_packet(packet, snapshot);
+  }
+}
+
+}  // namespace sluice

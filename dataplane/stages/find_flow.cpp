@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Is there a flow? One pass each over the packets of a family: hash and bucket prefetch; tag
+// compare and entry prefetch; key compare. A hit whose entry was judged by this snapshot's epochs
+// and whose binding still stands needs nothing else; the others are judged again, once.
+#include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
+
+namespace sluice {
+namespace {
+
+struct Lane {
+  std::uint32_t count = 0;
+  std::array<std::uint8_t, kBurstMax> index;
+};
+
+template <Family F>
+bool stands(const FlowHot<F>& flow, const Snapshot& snapshot) {
+  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
+  const bool usable = binding == BindingStateByte::make(BindingState::kActive, flow.incarnation) ||
+                      binding == BindingStateByte::make(BindingState::kDraining, flow.incarnation);
+  return usable && flow.policy_epoch == snapshot.policy_epoch &&
+         flow.route_epoch == snapshot.route_epoch && flow.state <= FlowState::kTcpEstablished;
+}
+
+// A SYN on a connection that has closed is a new one with the same tuple (RFC 9293 §3.10.7.4,
+// TIME-WAIT).
+template <Family F>
+bool opens_anew(const Packet& packet, FlowRef ref, const FlowHot<F>& flow) {
+  const bool closed = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
+  return closed && ref.direction() == Direction::kFromClient &&
+         (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn;
+}
+
+// UDP clients never say that they are done, so their flow moves as soon as the endpoint is gone
+// and another one serves.
+template <Family F>
+bool moves_away(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
+  if (flow.protocol != kProtocolUdp || ref.direction() != Direction::kFromClient) {
+    return false;
+  }
+  const AddressEntry* address = snapshot.addresses->find(IpAddress(flow.frontend));
+  const ServicePort* service =
+      address == nullptr ? nullptr : address->find({flow.frontend_port.host(), flow.protocol});
+  return service != nullptr && service->maglev != nullptr;
+}
+
+// What a packet gets whose flow does not stand as it is: the flow, or none.
+template <Family F>
+FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  FlowHot<F>& flow = flows.hot(ref.index());
+  if (flow.state == FlowState::kQuarantine) {
+    return kNoFlow;
+  }
+  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
+  const bool stale =
+      binding.state() == BindingState::kFree || binding.incarnation() != flow.incarnation;
+  if (stale || (binding.state() == BindingState::kRemoved && moves_away(ref, flow, snapshot))) {
+    close_flow(flows, ref.index(), state.now_ms, state.counters);
+    return kNoFlow;
+  }
+  if (opens_anew(packet, ref, flow)) {
+    packet.replaces = ref;
+    return kNoFlow;
+  }
+  flow.policy_epoch = snapshot.policy_epoch;
+  if (flow.route_epoch != snapshot.route_epoch) {
+    flow.route_epoch = snapshot.route_epoch;
+    flow.to_backend = kNoNextHop;
+    flow.to_client = kNoNextHop;
+  }
+  return ref;
+}
+
+template <Family F>
+void find_flows(Burst& burst, const Lane& lane, const Snapshot& snapshot, LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  for (std::uint32_t i = 0; i < lane.count; ++i) {
+    Packet& packet = burst.packets[lane.index[i]];
+    packet.hash = flows.hash_of(packet.key<F>());
+    flows.prefetch_bucket(packet.hash);
+  }
+  for (std::uint32_t i = 0; i < lane.count; ++i) {
+    Packet& packet = burst.packets[lane.index[i]];
+    packet.flow = flows.candidate(packet.hash);
+  }
+  for (std::uint32_t i = 0; i < lane.count; ++i) {
+    Packet& packet = burst.packets[lane.index[i]];
+    packet.flow = flows.confirm(packet.key<F>(), packet.hash, packet.flow);
+    if (packet.flow.valid() && !stands(flows.hot(packet.flow.index()), snapshot)) [[unlikely]] {
+      packet.flow = judge<F>(packet, packet.flow, snapshot, state);
+    }
+  }
+}
+
+}  // namespace
+
+void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+  Lane ipv4;
+  Lane ipv6;
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    const Packet& packet = burst.packets[i];
+    if (packet.verdict != Verdict::kPending || packet.kind != PacketKind::kTransport) {
+      continue;
+    }
+    Lane& lane = packet.family == Family::kIpv4 ? ipv4 : ipv6;
+    lane.index[lane.count++] = static_cast<std::uint8_t>(i);
+  }
+  find_flows<Family::kIpv4>(burst, ipv4, snapshot, state);
+  find_flows<Family::kIpv6>(burst, ipv6, snapshot, state);
+}
+
+}  // namespace sluice

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Out where? The flow knows its next hops; one that it does not know yet, or no longer, is looked
+// up. A neighbour without a MAC makes the packet wait, and the worker ask.
+#include "dataplane/net/headers.h"
+#include "dataplane/stages/decisions.h"
+#include "dataplane/stages/pipeline.h"
+
+namespace sluice {
+namespace {
+
+void write_ethernet(rte_mbuf* mbuf, const NextHop& next_hop, Be16 ether_type) {
+  auto* ethernet = rte_pktmbuf_mtod(mbuf, EthernetHeader*);
+  ethernet->destination = next_hop.header.destination;
+  ethernet->source = next_hop.header.source;
+  ethernet->ether_type = ether_type;
+}
+
+Be16 ether_type_of(Family family) {
+  return family == Family::kIpv4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
+}
+
+void hold(Packet& packet, std::uint8_t port, const IpAddress& neighbour) {
+  packet.decide(Verdict::kHold, port);
+  packet.neighbour = neighbour;
+  // Kept in the frame itself, so that a held packet is complete but for the addresses.
+  packet.at<EthernetHeader>(0)->ether_type = ether_type_of(packet.family);
+}
+
+// The next hop, or kNoNextHop when a verdict was found instead.
+template <Family F>
+NextHopIndex look_up(Packet& packet, FlowHot<F>& flow, const Snapshot& snapshot) {
+  const bool from_client = packet.flow.direction() == Direction::kFromClient;
+  const IpAddress destination(from_client ? flow.backend : flow.client);
+  const Way way = way_to(destination, snapshot);
+  if (!way.routed) {
+    packet.decide_drop(Drop::kNoRoute);
+  } else if (way.next_hop == kNoNextHop) {
+    hold(packet, way.port, way.neighbour);
+  } else {
+    (from_client ? flow.to_backend : flow.to_client) = way.next_hop;
+  }
+  return way.next_hop;
+}
+
+template <Family F>
+void forward_packet(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+  FlowHot<F>& flow = state.flows<F>().hot(packet.flow.index());
+  NextHopIndex index =
+      packet.flow.direction() == Direction::kFromClient ? flow.to_backend : flow.to_client;
+  if (index == kNoNextHop) [[unlikely]] {
+    index = look_up(packet, flow, snapshot);
+    if (packet.verdict != Verdict::kPending) {
+      return;
+    }
+  }
+  const NextHop& next_hop = snapshot.next_hops->at(index);
+  if (next_hop.state == NextHop::State::kReachable) [[likely]] {
+    if (packet.l3_length > next_hop.mtu) {
+      packet.decide_drop(Drop::kMtuExceeded);
+      return;
+    }
+    write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
+    packet.decide(Verdict::kTransmit, next_hop.port);
+  } else if (next_hop.state == NextHop::State::kHost) {
+    write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
+    packet.decide(Verdict::kPunt, next_hop.port);
+  } else {
+    hold(packet, next_hop.port, next_hop.address);
+  }
+}
+
+}  // namespace
+
+void forward(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = burst.packets[i];
+    if (!packet.flow.valid() || packet.verdict != Verdict::kPending) {
+      continue;
+    }
+    if (packet.family == Family::kIpv4) {
+      forward_packet<Family::kIpv4>(packet, snapshot, state);
+    } else {
+      forward_packet<Family::kIpv6>(packet, snapshot, state);
+    }
+  }
+}
+
+bool release(HeldPacket& held, const Snapshot& snapshot) {
+  const NextHopIndex index = snapshot.next_hops->find(held.out_port, held.neighbour);
+  const NextHop& next_hop = snapshot.next_hops->at(index);
+  if (index == kNoNextHop || next_hop.state != NextHop::State::kReachable) {
+    return false;
+  }
+  write_ethernet(held.mbuf, next_hop, rte_pktmbuf_mtod(held.mbuf, EthernetHeader*)->ether_type);
+  return true;
+}
+
+}  // namespace sluice

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers about flows and packets, from the lcore's own tables by the stages' own code. Runs on the
+// lcore in bounded slices; it may allocate, since nothing of it is on a packet's way.
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/headers.h"
+#include "dataplane/stages/decisions.h"
+#include "dataplane/stages/pipeline.h"
+
+#include <cstring>
+
+namespace sluice {
+namespace {
+
+template <Family F>
+FlowRow row_of(const FlowHot<F>& flow, const FlowCold& cold, std::uint32_t now_ms,
+               std::uint32_t lcore) {
+  const std::uint32_t idle = now_ms - flow.last_seen_ms;
+  const std::uint32_t timeout = facts_of(flow.state).timeout_ms;
+  FlowRow row;
+  row.protocol = flow.protocol;
+  row.client = {IpAddress(flow.client), flow.client_port.host()};
+  row.frontend = {IpAddress(flow.frontend), flow.frontend_port.host()};
+  row.snat = {IpAddress(flow.snat), flow.snat_port.host()};
+  row.backend = {IpAddress(flow.backend), flow.backend_port.host()};
+  row.state = facts_of(flow.state).name;
+  row.lcore = lcore;
+  row.binding_slot = flow.binding_slot;
+  row.service_port = cold.service_port;
+  row.idle_ms = idle;
+  row.expires_ms = idle < timeout ? timeout - idle : 0;
+  row.packets_in = cold.packets_in + flow.packets_in;
+  row.bytes_in = cold.bytes_in + flow.bytes_in;
+  row.packets_out = cold.packets_out + flow.packets_out;
+  row.bytes_out = cold.bytes_out + flow.bytes_out;
+  return row;
+}
+
+bool passes(const FlowFilter& filter, const FlowRow& row) {
+  bool service = filter.service_ports.empty();
+  for (const std::uint32_t id : filter.service_ports) {
+    service = service || id == row.service_port;
+  }
+  return service && (!filter.client || *filter.client == row.client.address) &&
+         (!filter.backend || *filter.backend == row.backend.address);
+}
+
+template <Family F>
+void collect(const FlowFilter& filter, std::uint32_t begin, std::uint32_t end,
+             const LcoreState& state, std::uint32_t lcore, std::size_t room,
+             std::vector<FlowRow>& rows) {
+  const FlowTable<F>& flows = state.flows<F>();
+  for (std::uint32_t i = begin; i < end && i < flows.high_water() && room > 0; ++i) {
+    const FlowHot<F>& flow = flows.hot(i);
+    if (flow.state == FlowState::kFree || flow.state == FlowState::kQuarantine) {
+      continue;
+    }
+    FlowRow row = row_of(flow, flows.cold(i), state.now_ms, lcore);
+    if (passes(filter, row)) {
+      rows.push_back(std::move(row));
+      --room;
+    }
+  }
+}
+
+const char* name_of_state(BindingState state) {
+  switch (state) {
+    case BindingState::kActive:
+      return "active";
+    case BindingState::kDraining:
+      return "draining";
+    case BindingState::kRemoved:
+    case BindingState::kFree:
+      break;
+  }
+  return "removed";
+}
+
+// A frame such as the query describes, on the stack: an Ethernet header for the port, IP, and a TCP
+// SYN or an empty UDP datagram.
+class Specimen {
+ public:
+  // `mbuf` is made to show the frame, for as long as this lives.
+  Specimen(const ExplainQuery& query, const MacAddress& mac, rte_mbuf& mbuf) {
+    const bool ipv4 = query.destination.address.is_ipv4();
+    auto* ethernet = reinterpret_cast<EthernetHeader*>(frame_);
+    *ethernet = {mac, MacAddress{}, ipv4 ? kEtherTypeIpv4 : kEtherTypeIpv6};
+    const std::size_t l4 =
+        sizeof(EthernetHeader) + (ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header));
+    const std::size_t l4_length =
+        query.protocol == kProtocolTcp ? sizeof(TcpHeader) : sizeof(UdpHeader);
+    write_transport(query, l4);
+    if (ipv4) {
+      write_ipv4(query, l4_length);
+    } else {
+      write_ipv6(query, l4_length);
+    }
+    mbuf.buf_addr = frame_;
+    mbuf.buf_len = sizeof(frame_);
+    mbuf.nb_segs = 1;
+    mbuf.data_len = static_cast<std::uint16_t>(l4 + l4_length);
+    mbuf.pkt_len = mbuf.data_len;
+  }
+
+ private:
+  void write_ipv4(const ExplainQuery& query, std::size_t l4_length) {
+    auto* ip = reinterpret_cast<Ipv4Header*>(frame_ + sizeof(EthernetHeader));
+    ip->version_ihl = 0x45;
+    ip->total_length = Be16::from_host(static_cast<std::uint16_t>(sizeof(Ipv4Header) + l4_length));
+    ip->time_to_live = 64;
+    ip->protocol = query.protocol;
+    ip->source = query.source.address.v4();
+    ip->destination = query.destination.address.v4();
+    ip->checksum.raw = checksum_finish(
+        checksum_sum({reinterpret_cast<const std::uint8_t*>(ip), sizeof(Ipv4Header)}));
+  }
+  void write_ipv6(const ExplainQuery& query, std::size_t l4_length) {
+    auto* ip = reinterpret_cast<Ipv6Header*>(frame_ + sizeof(EthernetHeader));
+    ip->version_class_flow = Be32::from_host(0x6000'0000);
+    ip->payload_length = Be16::from_host(static_cast<std::uint16_t>(l4_length));
+    ip->next_header = query.protocol;
+    ip->hop_limit = 64;
+    ip->source = query.source.address.v6();
+    ip->destination = query.destination.address.v6();
+  }
+  void write_transport(const ExplainQuery& query, std::size_t offset) {
+    const Be16 source = Be16::from_host(query.source.port);
+    const Be16 destination = Be16::from_host(query.destination.port);
+    if (query.protocol == kProtocolTcp) {
+      auto* tcp = reinterpret_cast<TcpHeader*>(frame_ + offset);
+      tcp->source_port = source;
+      tcp->destination_port = destination;
+      tcp->data_offset = 0x50;
+      tcp->flags = kTcpSyn;
+    } else {
+      auto* udp = reinterpret_cast<UdpHeader*>(frame_ + offset);
+      *udp = {source, destination, Be16::from_host(sizeof(UdpHeader)), Be16{}};
+    }
+  }
+
+  alignas(8) std::uint8_t frame_[sizeof(EthernetHeader) + sizeof(Ipv6Header) + sizeof(TcpHeader)]{};
+};
+
+void explain_way(Explanation& answer, const IpAddress& destination, const Snapshot& snapshot) {
+  const Way way = way_to(destination, snapshot);
+  if (!way.routed) {
+    answer.verdict = Explanation::Verdict::kDrop;
+    answer.drop_reason = name_of(Drop::kNoRoute);
+    answer.steps.push_back("forward: no route to " + to_string(destination));
+    return;
+  }
+  answer.next_hop = way.neighbour;
+  answer.next_hop_port = way.port;
+  const NextHop& next_hop = snapshot.next_hops->at(way.next_hop);
+  if (way.next_hop != kNoNextHop && next_hop.state == NextHop::State::kReachable) {
+    answer.verdict = Explanation::Verdict::kForward;
+    answer.next_hop_mac = next_hop.header.destination;
+    answer.steps.push_back("forward: to " + to_string(way.neighbour) + " at " +
+                           to_string(next_hop.header.destination));
+  } else if (next_hop.state == NextHop::State::kHost) {
+    answer.verdict = Explanation::Verdict::kPunt;
+    answer.steps.push_back("forward: to the gateway's own kernel");
+  } else {
+    answer.verdict = Explanation::Verdict::kHold;
+    answer.steps.push_back("forward: waits until the neighbour " + to_string(way.neighbour) +
+                           " answers");
+  }
+}
+
+template <Family F>
+void explain_flow(Explanation& answer, FlowRef ref, const Snapshot& snapshot,
+                  const LcoreState& state) {
+  const FlowHot<F>& flow = state.flows<F>().hot(ref.index());
+  answer.live_flow = true;
+  answer.has_flow = true;
+  answer.from_backend = ref.direction() == Direction::kFromBackend;
+  answer.flow = row_of(flow, state.flows<F>().cold(ref.index()), state.now_ms, answer.lcore);
+  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
+  answer.backend_state = name_of_state(
+      binding.incarnation() == flow.incarnation ? binding.state() : BindingState::kRemoved);
+  answer.steps.push_back("find_flow: " + answer.flow.state + " flow, from the " +
+                         (answer.from_backend ? "backend" : "client"));
+  explain_way(answer, IpAddress(answer.from_backend ? flow.client : flow.backend), snapshot);
+}
+
+template <Family F>
+void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot) {
+  const ServicePort& service = *packet.service;
+  const Choice choice = choose_binding(service, packet.key<F>(), snapshot);
+  answer.has_flow = true;
+  answer.flow.protocol = packet.protocol;
+  answer.flow.client = {IpAddress(packet.key<F>().source), packet.key<F>().source_port.host()};
+  answer.flow.frontend = {IpAddress(packet.key<F>().destination),
+                          packet.key<F>().destination_port.host()};
+  answer.flow.backend = {choice.binding->address, choice.binding->port};
+  answer.flow.binding_slot = choice.slot;
+  answer.flow.service_port = service.id;
+  answer.backend_state = name_of_state(choice.binding->state.state());
+  answer.steps.push_back("admit_flow: Maglev picks " +
+                         to_string(choice.binding->address, choice.binding->port));
+  explain_way(answer, choice.binding->address, snapshot);
+}
+
+void explain_verdict(Explanation& answer, const Packet& packet) {
+  switch (packet.verdict) {
+    case Verdict::kDrop:
+      answer.verdict = Explanation::Verdict::kDrop;
+      answer.drop_reason = name_of(packet.drop);
+      answer.steps.push_back(
+          "classify: " +
+          std::string(kDropNames[static_cast<std::size_t>(packet.drop)].description));
+      break;
+    case Verdict::kPunt:
+      answer.verdict = Explanation::Verdict::kPunt;
+      answer.steps.emplace_back("classify: the kernel's");
+      break;
+    case Verdict::kTransmit:
+    case Verdict::kHold:
+    case Verdict::kPending:
+      answer.verdict = Explanation::Verdict::kForward;
+      break;
+  }
+}
+
+template <Family F>
+void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
+                    const LcoreState& state) {
+  Packet& packet = burst.packets[0];
+  const FlowRef ref = state.flows<F>().find(packet.key<F>());
+  if (ref.valid() && state.flows<F>().hot(ref.index()).state != FlowState::kQuarantine) {
+    explain_flow<F>(answer, ref, snapshot, state);
+    return;
+  }
+  answer.steps.emplace_back("find_flow: no flow");
+  classify(burst, snapshot);
+  if (packet.has_service) {
+    answer.has_flow = true;
+    answer.flow.service_port = packet.service->id;
+    answer.flow.frontend = {IpAddress(packet.key<F>().destination),
+                            packet.key<F>().destination_port.host()};
+  }
+  if (packet.verdict == Verdict::kPending) {
+    explain_new<F>(answer, packet, snapshot);
+  } else {
+    explain_verdict(answer, packet);
+  }
+}
+
+}  // namespace
+
+Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const LcoreState& state,
+                    std::uint32_t lcore) {
+  Explanation answer;
+  answer.lcore = lcore;
+  rte_mbuf mbuf{};
+  const Specimen specimen(query, snapshot.ports[query.port].mac, mbuf);
+  Burst burst;
+  burst.add(&mbuf, query.port, false);
+  parse(burst, snapshot);
+  answer.steps.emplace_back("parse: " + to_string(query.source.address, query.source.port) +
+                            " to " + to_string(query.destination.address, query.destination.port));
+  if (burst.packets[0].verdict != Verdict::kPending) {
+    explain_verdict(answer, burst.packets[0]);
+  } else if (query.destination.address.is_ipv4()) {
+    explain_packet<Family::kIpv4>(answer, burst, snapshot, state);
+  } else {
+    explain_packet<Family::kIpv6>(answer, burst, snapshot, state);
+  }
+  return answer;
+}
+
+void collect_flows(const FlowFilter& filter, Family family, std::uint32_t begin, std::uint32_t end,
+                   const LcoreState& state, std::uint32_t lcore, std::size_t room,
+                   std::vector<FlowRow>& rows) {
+  if (family == Family::kIpv4) {
+    collect<Family::kIpv4>(filter, begin, end, state, lcore, room, rows);
+  } else {
+    collect<Family::kIpv6>(filter, begin, end, state, lcore, room, rows);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Becomes what? Addresses, ports, TTL and checksums, by the two tuples and the two precomputed
+// deltas of the flow; then the flow's own account of the packet.
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/headers.h"
+#include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
+#include "dataplane/state/tcp_state.h"
+
+namespace sluice {
+namespace {
+
+// The TTL lies in the high byte of its checksum word; one less of it is the same everywhere.
+constexpr ChecksumDelta kTtlDelta = ChecksumDelta::exchange(Be16::from_host(0x0100).raw, 0);
+
+// Half of what the flow's byte counts can hold: folded then, long before they wrap.
+constexpr std::uint32_t kFoldAtBytes = 1U << 31U;
+
+Be16 updated_twice(Be16 checksum, ChecksumDelta first, ChecksumDelta second) {
+  return checksum_update(checksum, ChecksumDelta{fold(ChecksumSum{first.raw} + second.raw)});
+}
+
+// False when the packet must not go on: TTL or hop limit used up (RFC 1812 §5.3.1).
+template <Family F, typename Address>
+bool rewrite_ip(Packet& packet, const Address& source, const Address& destination,
+                ChecksumDelta delta) {
+  if constexpr (F == Family::kIpv4) {
+    auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
+    if (ip->time_to_live <= 1) {
+      return false;
+    }
+    --ip->time_to_live;
+    ip->checksum = updated_twice(ip->checksum, delta, kTtlDelta);
+    ip->source = source;
+    ip->destination = destination;
+  } else {
+    auto* ip = packet.at<Ipv6Header>(packet.l3_offset);
+    if (ip->hop_limit <= 1) {
+      return false;
+    }
+    --ip->hop_limit;
+    ip->source = source;
+    ip->destination = destination;
+  }
+  return true;
+}
+
+// RFC 768: a UDP checksum of zero means none, and a computed zero is sent as 0xffff.
+void rewrite_transport(Packet& packet, Be16 source, Be16 destination, ChecksumDelta delta) {
+  if (packet.protocol == kProtocolTcp) {
+    auto* tcp = packet.at<TcpHeader>(packet.l4_offset);
+    tcp->source_port = source;
+    tcp->destination_port = destination;
+    tcp->checksum = checksum_update(tcp->checksum, delta);
+  } else {
+    auto* udp = packet.at<UdpHeader>(packet.l4_offset);
+    udp->source_port = source;
+    udp->destination_port = destination;
+    if (udp->checksum.raw != 0) {
+      const Be16 checksum = checksum_update(udp->checksum, delta);
+      udp->checksum = Be16{static_cast<std::uint16_t>(checksum.raw == 0 ? 0xffff : checksum.raw)};
+    }
+  }
+}
+
+template <Family F>
+bool rewrite(Packet& packet, const FlowHot<F>& flow) {
+  if (packet.flow.direction() == Direction::kFromClient) {
+    if (!rewrite_ip<F>(packet, flow.snat, flow.backend, flow.l3_delta)) {
+      return false;
+    }
+    rewrite_transport(packet, flow.snat_port, flow.backend_port, flow.l4_delta);
+  } else {
+    if (!rewrite_ip<F>(packet, flow.frontend, flow.client, flow.l3_delta.reversed())) {
+      return false;
+    }
+    rewrite_transport(packet, flow.frontend_port, flow.client_port, flow.l4_delta.reversed());
+  }
+  return true;
+}
+
+template <Family F>
+void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
+  flow.last_seen_ms = state.now_ms;
+  const bool from_client = packet.flow.direction() == Direction::kFromClient;
+  std::uint32_t& bytes = from_client ? flow.bytes_in : flow.bytes_out;
+  ++(from_client ? flow.packets_in : flow.packets_out);
+  bytes += packet.l3_length;
+  if (bytes >= kFoldAtBytes) [[unlikely]] {
+    fold_counters(state.flows<F>(), packet.flow.index(), state.counters);
+  }
+  if (packet.protocol == kProtocolTcp && tcp_may_change(flow.state, packet.tcp_flags)) {
+    const TcpView next =
+        tcp_next({flow.state, flow.flags}, packet.flow.direction(), tcp_event(packet.tcp_flags));
+    flow.state = next.state;
+    flow.flags = next.flags;
+  }
+}
+
+template <Family F>
+void translate_packet(Packet& packet, LcoreState& state) {
+  FlowHot<F>& flow = state.flows<F>().hot(packet.flow.index());
+  if (!rewrite(packet, flow)) {
+    packet.decide_drop(Drop::kTtlExpired);
+    return;
+  }
+  account(packet, flow, state);
+}
+
+}  // namespace
+
+void translate(Burst& burst, LcoreState& state) {
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = burst.packets[i];
+    if (!packet.flow.valid() || packet.verdict != Verdict::kPending) {
+      continue;
+    }
+    if (packet.family == Family::kIpv4) {
+      translate_packet<Family::kIpv4>(packet, state);
+    } else {
+      translate_packet<Family::kIpv6>(packet, state);
+    }
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/state/aging.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+template <Family F>
+void fold_counters(FlowTable<F>& flows, std::uint32_t index, LcoreCounters& counters) {
+  FlowHot<F>& flow = flows.hot(index);
+  if ((flow.packets_in | flow.packets_out) == 0) {
+    return;
+  }
+  FlowCold& cold = flows.cold(index);
+  for (FlowCounters* sum :
+       {&counters.services[cold.service_port], &counters.bindings[flow.binding_slot]}) {
+    sum->packets_in.add(flow.packets_in);
+    sum->bytes_in.add(flow.bytes_in);
+    sum->packets_out.add(flow.packets_out);
+    sum->bytes_out.add(flow.bytes_out);
+  }
+  cold.packets_in += flow.packets_in;
+  cold.bytes_in += flow.bytes_in;
+  cold.packets_out += flow.packets_out;
+  cold.bytes_out += flow.bytes_out;
+  flow.packets_in = flow.packets_out = flow.bytes_in = flow.bytes_out = 0;
+}
+
+namespace {
+
+template <Family F>
+void settle(FlowTable<F>& flows, std::uint32_t index, LcoreCounters& counters) {
+  fold_counters(flows, index, counters);
+  counters.services[flows.cold(index).service_port].flows_closed.add(1);
+  counters.bindings[flows.hot(index).binding_slot].flows_closed.add(1);
+}
+
+}  // namespace
+
+template <Family F>
+void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                LcoreCounters& counters) {
+  settle(flows, index, counters);
+  flows.quarantine(index, now_ms);
+}
+
+template <Family F>
+void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                   LcoreCounters& counters) {
+  const FlowHot<F>& flow = flows.hot(index);
+  if (flow.state == FlowState::kFree) {
+    return;
+  }
+  const bool expired = now_ms - flow.last_seen_ms >= facts_of(flow.state).timeout_ms;
+  if (flow.state == FlowState::kQuarantine) {
+    if (expired) {
+      flows.erase(index);
+    }
+  } else if (!expired) {
+    fold_counters(flows, index, counters);
+  } else if (flow.state == FlowState::kUdp) {
+    settle(flows, index, counters);
+    flows.erase(index);
+  } else {
+    close_flow(flows, index, now_ms, counters);
+  }
+}
+
+template <Family F>
+void Aging<F>::run(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters) {
+  const std::uint32_t end = flows.high_water();
+  const std::uint32_t elapsed = std::min<std::uint32_t>(now_ms - last_ms_, 10 * kSweepMs);
+  last_ms_ = now_ms;
+  credit_ = std::min<std::uint64_t>(credit_ + std::uint64_t{end} * elapsed, end * kSweepMs);
+  const auto due = static_cast<std::uint32_t>(std::min<std::uint64_t>(credit_ / kSweepMs, kSlice));
+  credit_ -= due * kSweepMs;
+  for (std::uint32_t i = 0; i < due; ++i, ++next_) {
+    if (next_ >= end) {
+      next_ = 0;
+    }
+    age(flows, next_, now_ms, counters);
+  }
+}
+
+template void fold_counters(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
+template void fold_counters(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
+template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template class Aging<Family::kIpv4>;
+template class Aging<Family::kIpv6>;
+
+}  // namespace sluice

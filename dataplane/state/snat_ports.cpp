@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/state/snat_ports.h"
+
+namespace sluice {
+namespace {
+
+template <Family F>
+typename FlowKey<F>::Address address_of(const IpAddress& address) {
+  if constexpr (F == Family::kIpv4) {
+    return address.v4();
+  } else {
+    return address.v6();
+  }
+}
+
+template <Family F>
+std::size_t start_of(const FlowHot<F>& flow, std::size_t addresses) {
+  return static_cast<std::size_t>(hash_of(IpAddress(flow.client)) % addresses);
+}
+
+}  // namespace
+
+template <Family F>
+bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
+                       LcoreCounters& counters, FlowHot<F>& flow) {
+  FlowRef quarantined;
+  for (std::size_t turn = 0; turn < addresses.size(); ++turn) {
+    const SnatAddress& address =
+        addresses[(start_of(flow, addresses.size()) + turn) % addresses.size()];
+    const std::uint32_t range = address.port_end - address.port_begin;
+    flow.snat = address_of<F>(address.address);
+    for (std::uint32_t probe = 0; probe < kProbesMax && probe < range; ++probe) {
+      const auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+      flow.snat_port = Be16::from_host(port);
+      const FlowRef taken = flows.find(flow.reply_key());
+      if (!taken.valid()) {
+        return true;
+      }
+      if (flows.hot(taken.index()).state == FlowState::kQuarantine) {
+        quarantined = taken;
+      }
+    }
+  }
+  if (!quarantined.valid()) {
+    return false;
+  }
+  flow.snat = flows.hot(quarantined.index()).snat;
+  flow.snat_port = flows.hot(quarantined.index()).snat_port;
+  flows.erase(quarantined.index());
+  counters.snat_quarantine_broken.add(1);
+  return true;
+}
+
+template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv4>&,
+                                LcoreCounters&, FlowHot<Family::kIpv4>&);
+template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv6>&,
+                                LcoreCounters&, FlowHot<Family::kIpv6>&);
+
+}  // namespace sluice
