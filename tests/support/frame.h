@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/net/headers.h"
+
+// Frames for packet tests, and a judge of them that shares no code with the dataplane: lengths and
+// checksums are computed here word by word, the slow way.
+namespace sluice::testing {
+
+using Frame = std::vector<std::uint8_t>;
+
+struct FrameSpec {
+  MacAddress from_mac{};
+  MacAddress to_mac{};
+  IpAddress source;
+  IpAddress destination;
+  std::uint8_t protocol = 0;
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;
+  std::uint8_t tcp_flags = 0;
+  std::uint8_t ttl = 64;
+  std::size_t payload = 11;  // bytes; their values count up
+  bool udp_checksum = true;
+};
+
+// A complete TCP or UDP frame, all checksums right.
+Frame make_frame(const FrameSpec& spec);
+// ICMP or ICMPv6 echo (or any other type with 8 bytes of header) and `payload` bytes.
+Frame make_icmp(const FrameSpec& spec, std::uint8_t type, std::uint8_t code = 0);
+Frame make_arp_request(const MacAddress& from_mac, const IpAddress& sender, const IpAddress& target);
+// A neighbour solicitation to the target's solicited-node group, with the source option unless the
+// source is unspecified.
+Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source, const IpAddress& target);
+
+// What a frame says, read byte by byte.
+struct FrameFacts {
+  MacAddress from_mac{};
+  MacAddress to_mac{};
+  std::uint16_t ether_type = 0;
+  IpAddress source;
+  IpAddress destination;
+  std::uint8_t protocol = 0;
+  std::uint8_t ttl = 0;
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;
+  std::uint8_t icmp_type = 0;
+  std::vector<std::uint8_t> payload;  // behind the transport header
+  std::string fault;                  // a wrong length or checksum, or empty
+};
+FrameFacts read_frame(const Frame& frame);
+
+// Recomputes every checksum of an IPv4 or IPv6 frame; for tests that change bytes of one.
+void fix_checksums(Frame& frame);
+
+}  // namespace sluice::testing

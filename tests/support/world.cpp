@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/world.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sluice::testing {
+namespace {
+
+constexpr HashSecret kSecret{{11, 22, 33, 44, 55, 66}};
+
+IpAddress pick(Family family, const char* ipv4, const char* ipv6) {
+  return *parse_ip(family == Family::kIpv4 ? ipv4 : ipv6);
+}
+
+IpPrefix pick_prefix(Family family, const char* ipv4, const char* ipv6) {
+  return *parse_prefix(family == Family::kIpv4 ? ipv4 : ipv6);
+}
+
+}  // namespace
+
+World::World(Family which, const WorldOptions& options)
+    : family(which),
+      counters(16, 64),
+      memory4(FlowTable<Family::kIpv4>::region_bytes(options.flows)),
+      memory6(FlowTable<Family::kIpv6>::region_bytes(options.flows)),
+      state{FlowTable<Family::kIpv4>(memory4, options.flows, kSecret),
+            FlowTable<Family::kIpv6>(memory6, options.flows, kSecret), SnatPorts(7), counters, 1000} {
+  snapshot.epoch = 1;
+  snapshot.maglev_seed = 42;
+  snapshot.ports = {{wan_mac, 1500, options.twin, options.transit_to_kernel},
+                    {lan_mac, options.lan_mtu, options.twin, options.transit_to_kernel}};
+  client = pick(family, "192.0.2.77", "2001:db8:99::77");
+  client_on_link = pick(family, "198.51.100.9", "2001:db8:1::9");
+  router = pick(family, "198.51.100.1", "2001:db8:1::1");
+  wan_host = pick(family, "198.51.100.254", "2001:db8:1::254");
+  lan_host = pick(family, "10.0.0.254", "2001:db8:10::254");
+  vip = pick(family, "203.0.113.10", "2001:db8:113::10");
+  snat = pick(family, "10.0.0.100", "2001:db8:10::100");
+  stranger = pick(family, "192.0.2.200", "2001:db8:99::200");
+  backends = {pick(family, "10.0.0.11", "2001:db8:10::11"),
+              pick(family, "10.0.0.12", "2001:db8:10::12"),
+              pick(family, "10.0.0.13", "2001:db8:10::13")};
+  make_services();
+  make_addresses(options);
+  make_ways(options);
+}
+
+void World::make_services() {
+  std::vector<BindingTable::Change> bindings;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    const auto active = BindingStateByte::make(BindingState::kActive, 0);
+    bindings.push_back({web_slot(i), {backends[i], 8080, kWebId, active}});
+    bindings.push_back({dns_slot(i), {backends[i], 5353, kDnsId, active}});
+  }
+  snapshot.bindings = std::make_shared<BindingTable>(BindingTable().with(bindings));
+}
+
+void World::make_addresses(const WorldOptions& options) {
+  std::vector<MaglevEndpoint> web;
+  std::vector<MaglevEndpoint> dns;
+  for (const IpAddress& backend : backends) {
+    web.push_back({backend, 8080, 1});
+    dns.push_back({backend, 5353, 1});
+  }
+  auto entry = std::make_shared<AddressEntry>();
+  entry->address = vip;
+  entry->answers_echo = true;
+  entry->answer_ports = 1U << kWan;
+  entry->frontends = {
+      {{53, kProtocolUdp},
+       std::make_shared<ServicePort>(ServicePort{kDnsId, ForwardingMode::kFullNat, kProtocolUdp,
+                                                 MaglevTable::build(dns, 42),
+                                                 {dns_slot(0), dns_slot(1), dns_slot(2)}})},
+      {{80, kProtocolTcp},
+       std::make_shared<ServicePort>(ServicePort{kWebId, ForwardingMode::kFullNat, kProtocolTcp,
+                                                 MaglevTable::build(web, 42),
+                                                 {web_slot(0), web_slot(1), web_slot(2)}})},
+      {{81, kProtocolTcp},
+       std::make_shared<ServicePort>(
+           ServicePort{kEmptyId, ForwardingMode::kFullNat, kProtocolTcp, nullptr, {}})}};
+  std::sort(entry->frontends.begin(), entry->frontends.end(),
+            [](const Frontend& a, const Frontend& b) { return a.key < b.key; });
+  const auto other = [](const IpAddress& address, AddressKind kind, std::uint16_t ports) {
+    auto made = std::make_shared<AddressEntry>();
+    made->address = address;
+    made->kind = kind;
+    made->answers_echo = kind == AddressKind::kSnat;
+    made->answer_ports = ports;
+    return made;
+  };
+  snapshot.addresses = std::make_shared<AddressTable>(AddressTable().with(std::vector<
+                                                                         AddressTable::Change>{
+      {vip, entry},
+      {snat, other(snat, AddressKind::kSnat, 1U << kLan)},
+      {wan_host, other(wan_host, AddressKind::kHost, 0)},
+      {lan_host, other(lan_host, AddressKind::kHost, 0)}}));
+  auto& addresses = family == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
+  addresses = {{snat, options.snat_port_begin, options.snat_port_end}};
+}
+
+void World::make_ways(const WorldOptions& options) {
+  const auto prefix = [this](const char* ipv4, const char* ipv6) {
+    return pick_prefix(family, ipv4, ipv6);
+  };
+  std::vector<Route> routes{
+      {prefix("198.51.100.0/24", "2001:db8:1::/64"), Route::Kind::kOnLink, kWan, {}},
+      {prefix("192.0.2.0/24", "2001:db8:99::/64"), Route::Kind::kGateway, kWan, router},
+      {{wan_host, wan_host.bits()}, Route::Kind::kHost, kWan, {}}};
+  if (options.route_to_backends) {
+    routes.push_back({prefix("10.0.0.0/24", "2001:db8:10::/64"), Route::Kind::kOnLink, kLan, {}});
+  }
+  snapshot.routes = std::make_shared<RouteTable>(routes);
+  snapshot.next_hops = std::make_shared<NextHopTable>();
+  const auto hop = [this](std::uint8_t port, const IpAddress& address, NextHop::State how,
+                          const MacAddress& mac, std::uint16_t mtu) {
+    NextHop next_hop;
+    next_hop.header = {mac, snapshot.ports[port].mac, kEtherTypeIpv4};
+    next_hop.state = how;
+    next_hop.port = port;
+    next_hop.mtu = mtu;
+    next_hop.address = address;
+    return next_hop;
+  };
+  std::vector<NextHopTable::Change> hops{
+      {kRouterHop, hop(kWan, router, NextHop::State::kReachable, router_mac, 1500)},
+      {kWanHostHop, hop(kWan, wan_host, NextHop::State::kHost, wan_mac, 1500)}};
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    hops.push_back({static_cast<NextHopIndex>(kBackendHop + i),
+                    hop(kLan, backends[i], NextHop::State::kReachable,
+                        MacAddress{{2, 0, 0, 0, 2, i}}, options.lan_mtu)});
+  }
+  snapshot.next_hops = std::make_shared<NextHopTable>(snapshot.next_hops->with(hops));
+}
+
+void World::set_binding(std::uint32_t slot, BindingState how, std::uint8_t incarnation) {
+  Binding binding = snapshot.bindings->at(slot);
+  binding.state = BindingStateByte::make(how, incarnation);
+  snapshot.bindings = std::make_shared<BindingTable>(
+      snapshot.bindings->with(std::vector<BindingTable::Change>{{slot, binding}}));
+  ++snapshot.epoch;
+}
+
+void World::set_dns_backends(const std::vector<std::uint32_t>& usable) {
+  std::vector<MaglevEndpoint> endpoints;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    const bool used = std::find(usable.begin(), usable.end(), i) != usable.end();
+    endpoints.push_back({backends[i], 5353, static_cast<std::uint16_t>(used ? 1 : 0)});
+  }
+  auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
+  for (Frontend& frontend : entry->frontends) {
+    if (frontend.service->id == kDnsId) {
+      auto service = std::make_shared<ServicePort>(*frontend.service);
+      service->maglev = MaglevTable::build(endpoints, 42);
+      frontend.service = service;
+    }
+  }
+  snapshot.addresses = std::make_shared<AddressTable>(
+      snapshot.addresses->with(std::vector<AddressTable::Change>{{vip, entry}}));
+  ++snapshot.epoch;
+}
+
+void World::set_next_hop(NextHopIndex index, NextHop::State how, const MacAddress& mac) {
+  NextHop next_hop = snapshot.next_hops->at(index);
+  next_hop.state = how;
+  next_hop.header.destination = mac;
+  snapshot.next_hops = std::make_shared<NextHopTable>(
+      snapshot.next_hops->with(std::vector<NextHopTable::Change>{{index, next_hop}}));
+  ++snapshot.epoch;
+}
+
+FrameSpec World::from_client(std::uint8_t protocol, std::uint16_t client_port,
+                             std::uint8_t tcp_flags) const {
+  FrameSpec spec;
+  spec.from_mac = router_mac;
+  spec.to_mac = wan_mac;
+  spec.source = client;
+  spec.destination = vip;
+  spec.protocol = protocol;
+  spec.source_port = client_port;
+  spec.destination_port = protocol == kProtocolTcp ? 80 : 53;
+  spec.tcp_flags = tcp_flags;
+  return spec;
+}
+
+FrameSpec World::answer_to(const Frame& sent, std::uint8_t tcp_flags) const {
+  const FrameFacts facts = read_frame(sent);
+  FrameSpec spec;
+  spec.from_mac = facts.to_mac;
+  spec.to_mac = lan_mac;
+  spec.source = facts.destination;
+  spec.destination = facts.source;
+  spec.protocol = facts.protocol;
+  spec.source_port = facts.destination_port;
+  spec.destination_port = facts.source_port;
+  spec.tcp_flags = tcp_flags;
+  return spec;
+}
+
+Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
+  alignas(64) std::uint8_t room[2048 + 128];
+  rte_mbuf mbuf{};
+  mbuf.buf_addr = room;
+  mbuf.buf_len = sizeof(room);
+  mbuf.data_off = 128;
+  mbuf.nb_segs = 1;
+  mbuf.data_len = static_cast<std::uint16_t>(frame.size());
+  mbuf.pkt_len = mbuf.data_len;
+  std::memcpy(room + 128, frame.data(), frame.size());
+  Burst burst;
+  burst.add(&mbuf, port, from_host);
+  run_pipeline(burst, snapshot, state);
+  const Packet& packet = burst.packets[0];
+  return {packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
+          packet.out_port, packet.neighbour,
+          Frame(room + 128, room + 128 + mbuf.data_len)};
+}
+
+std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
+  std::vector<std::vector<std::uint8_t>> rooms(frames.size(), std::vector<std::uint8_t>(2048));
+  std::vector<std::unique_ptr<rte_mbuf>> mbufs;
+  Burst burst;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    auto mbuf = std::make_unique<rte_mbuf>();
+    std::memset(mbuf.get(), 0, sizeof(rte_mbuf));
+    mbuf->buf_addr = rooms[i].data();
+    mbuf->buf_len = 2048;
+    mbuf->nb_segs = 1;
+    mbuf->data_len = static_cast<std::uint16_t>(frames[i].size());
+    mbuf->pkt_len = mbuf->data_len;
+    std::memcpy(rooms[i].data(), frames[i].data(), frames[i].size());
+    burst.add(mbuf.get(), port, false);
+    mbufs.push_back(std::move(mbuf));
+  }
+  run_pipeline(burst, snapshot, state);
+  std::vector<Outcome> outcomes;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const Packet& packet = burst.packets[i];
+    outcomes.push_back({packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
+                        packet.out_port, packet.neighbour,
+                        Frame(rooms[i].begin(), rooms[i].begin() + mbufs[i]->data_len)});
+  }
+  return outcomes;
+}
+
+}  // namespace sluice::testing

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/stages/pipeline.h"
+#include "tests/support/frame.h"
+
+namespace sluice::testing {
+
+// A gateway small enough to know by heart, in either family, for the pipeline without a worker:
+//
+//   client --- router --- [0 wan | gateway | lan 1] --- backend[0..2]
+//
+// One VIP: TCP 80 and UDP 53 go to the backends' ports 8080 and 5353; TCP 81 has no backend.
+struct WorldOptions {
+  std::uint32_t flows = 64;
+  std::uint32_t snat_port_begin = 20'000;
+  std::uint32_t snat_port_end = 30'000;
+  std::uint16_t lan_mtu = 1500;
+  bool transit_to_kernel = false;
+  bool twin = true;
+  bool route_to_backends = true;
+};
+
+// What became of a packet.
+struct Outcome {
+  Verdict verdict = Verdict::kPending;
+  Drop drop = Drop::kNone;
+  std::uint8_t out_port = 0;
+  IpAddress neighbour;  // with kHold
+  Frame frame;
+};
+
+class World {
+ public:
+  static constexpr std::uint8_t kWan = 0;
+  static constexpr std::uint8_t kLan = 1;
+  static constexpr std::uint32_t kWebId = 1;
+  static constexpr std::uint32_t kDnsId = 2;
+  static constexpr std::uint32_t kEmptyId = 3;
+
+  explicit World(Family family, const WorldOptions& options = {});
+
+  // One frame through the pipeline.
+  Outcome run(const Frame& frame, std::uint8_t port, bool from_host = false);
+  // Several in one burst.
+  std::vector<Outcome> run_burst(const std::vector<Frame>& frames, std::uint8_t port);
+
+  // Frames as they arrive: from the client (by way of the router) to the VIP ...
+  [[nodiscard]] FrameSpec from_client(std::uint8_t protocol, std::uint16_t client_port,
+                                      std::uint8_t tcp_flags = kTcpSyn) const;
+  // ... and a backend's answer to a frame the gateway sent it.
+  [[nodiscard]] FrameSpec answer_to(const Frame& sent, std::uint8_t tcp_flags = kTcpSyn | kTcpAck) const;
+
+  // Publishes the binding of backend `i` of a service in another state.
+  void set_binding(std::uint32_t slot, BindingState state, std::uint8_t incarnation = 0);
+  // Makes only these backends of the DNS service usable for new flows.
+  void set_dns_backends(const std::vector<std::uint32_t>& usable);
+  void set_next_hop(NextHopIndex index, NextHop::State state, const MacAddress& mac);
+
+  [[nodiscard]] std::uint64_t drops(Drop reason) const {
+    return counters.drops[static_cast<std::size_t>(reason)].get();
+  }
+  // Binding slot of backend `i`.
+  [[nodiscard]] static std::uint32_t web_slot(std::uint32_t i) { return 10 + i; }
+  [[nodiscard]] static std::uint32_t dns_slot(std::uint32_t i) { return 20 + i; }
+
+  Family family;
+  IpAddress client, client_on_link, router, vip, snat, wan_host, lan_host, stranger;
+  std::vector<IpAddress> backends;
+  MacAddress wan_mac{{2, 0, 0, 0, 0, 1}};
+  MacAddress lan_mac{{2, 0, 0, 0, 0, 2}};
+  MacAddress router_mac{{2, 0, 0, 0, 1, 1}};
+  MacAddress client_mac{{2, 0, 0, 0, 1, 2}};
+  static constexpr NextHopIndex kRouterHop = 1;
+  static constexpr NextHopIndex kBackendHop = 2;  // of backend 0; the others follow
+  static constexpr NextHopIndex kWanHostHop = 5;
+
+  Snapshot snapshot;
+  LcoreCounters counters;
+  std::vector<std::byte> memory4;
+  std::vector<std::byte> memory6;
+  LcoreState state;
+
+ private:
+  void make_addresses(const WorldOptions& options);
+  void make_services();
+  void make_ways(const WorldOptions& options);
+};
+
+}  // namespace sluice::testing
