@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands set everything up on a fresh Debian 12, as root: `make demo` and `make test`.
+
+JOBS ?= $(shell nproc)
+PYTHON := /usr/bin/python3
+SOURCES = $(shell git ls-files '*.cpp' '*.h')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build asan tsan fresh format tidy clean install-packages
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+
+demo: build ## the main job on real traffic, in network namespaces (ARGS=--stay keeps it up)
+	@$(PYTHON) deploy/demo/demo $(ARGS)
+
+test: install-packages ## everything CI runs: build, unit, packet, end to end, sanitizers, instructions
+	@JOBS=$(JOBS) tests/run
+
+bench: build ## all micro benches and the pipeline bench; JSON in build/bench
+	@bench/run
+
+build: install-packages ## release build in build/release
+	@JOBS=$(JOBS) deploy/build release all
+
+asan: install-packages ## unit and packet tests under address and undefined sanitizers
+	@JOBS=$(JOBS) deploy/build asan sluice_tests
+	@ctest --test-dir build/asan --output-on-failure --no-tests=error -j $(JOBS)
+
+tsan: install-packages ## the tests that use threads, under the thread sanitizer
+	@JOBS=$(JOBS) deploy/build tsan sluice_threaded_tests
+	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -L threads -j $(JOBS)
+
+fresh: install-packages ## demo and test, twice each, from a clone in a minimal Debian 12 chroot
+	@deploy/fresh
+
+format: install-packages ## clang-format over every tracked source
+	@clang-format-14 -i $(SOURCES)
+
+tidy: build ## clang-tidy over every tracked source, in build/release
+	@git ls-files '*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-14 --quiet -p build/release
+
+clean: ## removes build/
+	@rm -rf build
+
+install-packages: ## the Debian packages of deploy/packages.txt that are not there yet
+	@deploy/install-packages
