@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/snapshot.h"
+#include "dataplane/stages/query.h"
+#include "dataplane/state/counters.h"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -8,11 +13,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include "dataplane/net/address.h"
-#include "dataplane/snapshot/snapshot.h"
-#include "dataplane/stages/query.h"
-#include "dataplane/state/counters.h"
 
 namespace sluice {
 
@@ -32,7 +32,7 @@ struct DataplaneSettings {
   std::uint32_t idle_sleep_us = 0;  // 0: never sleep
   std::uint32_t flows_ipv4 = 0;     // per lcore
   std::uint32_t flows_ipv6 = 0;
-  std::uint32_t bindings = 0;       // counters are kept for this many slots
+  std::uint32_t bindings = 0;  // counters are kept for this many slots
   std::uint32_t service_ports = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortSettings> ports;
@@ -97,8 +97,8 @@ class Dataplane {
   // Any thread.
   void announce(std::uint8_t port, const IpAddress& address);
 
-  [[nodiscard]] std::vector<PortFacts> port_facts() const;    // index = port number
-  [[nodiscard]] std::vector<PortState> port_states() const;   // any thread
+  [[nodiscard]] std::vector<PortFacts> port_facts() const;   // index = port number
+  [[nodiscard]] std::vector<PortState> port_states() const;  // any thread
   // Interface index of a port's twin, nothing without one.
   [[nodiscard]] std::optional<int> twin_index(std::uint8_t port) const;
 

@@ -9,7 +9,9 @@
 
 namespace sluice {
 
-void SnapshotRcu::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const { std::free(qsbr); }
+void SnapshotRcu::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const {
+  std::free(qsbr);
+}
 
 SnapshotRcu::SnapshotRcu(unsigned readers) {
   const std::size_t bytes = rte_rcu_qsbr_get_memsize(readers);
@@ -34,9 +36,15 @@ void SnapshotRcu::leave(unsigned reader) {
   rte_rcu_qsbr_thread_unregister(qsbr_.get(), reader);
 }
 
-void SnapshotRcu::quiescent(unsigned reader) { rte_rcu_qsbr_quiescent(qsbr_.get(), reader); }
-void SnapshotRcu::offline(unsigned reader) { rte_rcu_qsbr_thread_offline(qsbr_.get(), reader); }
-void SnapshotRcu::online(unsigned reader) { rte_rcu_qsbr_thread_online(qsbr_.get(), reader); }
+void SnapshotRcu::quiescent(unsigned reader) {
+  rte_rcu_qsbr_quiescent(qsbr_.get(), reader);
+}
+void SnapshotRcu::offline(unsigned reader) {
+  rte_rcu_qsbr_thread_offline(qsbr_.get(), reader);
+}
+void SnapshotRcu::online(unsigned reader) {
+  rte_rcu_qsbr_thread_online(qsbr_.get(), reader);
+}
 
 std::uint64_t SnapshotRcu::publish(std::shared_ptr<const Snapshot> next) {
   const std::lock_guard lock(writer_);

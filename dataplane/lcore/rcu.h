@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/snapshot/snapshot.h"
+
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
-
-#include "dataplane/snapshot/snapshot.h"
 
 struct rte_rcu_qsbr;
 

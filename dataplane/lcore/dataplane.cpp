@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/lcore/dataplane.h"
+
+#include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/port.h"
+#include "dataplane/lcore/punt.h"
+#include "dataplane/lcore/rcu.h"
+#include "dataplane/lcore/worker.h"
+
+#include <rte_launch.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <chrono>
+#include <list>
+#include <map>
+#include <mutex>
+#include <thread>
+
+namespace sluice {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(1);
+constexpr auto kAskInterval = std::chrono::microseconds(200);
+
+struct FreePool {
+  void operator()(rte_mempool* pool) const { rte_mempool_free(pool); }
+};
+using Pool = std::unique_ptr<rte_mempool, FreePool>;
+
+Pool make_pool(const char* name, unsigned mbufs, unsigned room) {
+  rte_mempool* pool = rte_pktmbuf_pool_create(
+      name, mbufs, 0, 0, static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY);
+  if (pool == nullptr) {
+    throw StartFault("dataplane.memory: no room for the packet buffers of '" + std::string(name) +
+                     "'; raise it");
+  }
+  return Pool(pool);
+}
+
+int run_worker(void* worker) {
+  static_cast<Worker*>(worker)->run();
+  return 0;
+}
+
+}  // namespace
+
+// In the order of construction; destroyed in reverse, EAL last.
+struct Dataplane::Parts {
+  explicit Parts(const DataplaneSettings& wanted) : settings(wanted), eal(wanted) {
+    unsigned largest = 2048;
+    for (std::size_t i = 0; i < settings.ports.size(); ++i) {
+      const std::string setting = "ports[" + std::to_string(i) + "]";
+      ports.push_back(std::make_unique<Port>(
+          settings.ports[i], static_cast<unsigned>(settings.lcores.size()), setting));
+      largest = std::max(largest, settings.ports[i].mtu + 64U);
+    }
+    punt_pool = make_pool("punt", 4095, largest);
+    hold_pool = make_pool("hold", 1023, largest);
+    punt = std::make_unique<Punt>(punt_pool.get());
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+      const PortSettings& port = settings.ports[i];
+      auto twin = port.twin ? std::make_unique<Twin>(port.name, ports[i]->mac(), port.mtu,
+                                                     "ports[" + std::to_string(i) + "].name")
+                            : nullptr;
+      punt->add_port(std::move(twin), ports[i]->mac());
+    }
+    rcu = std::make_unique<SnapshotRcu>(static_cast<unsigned>(settings.lcores.size()));
+    for (unsigned i = 0; i < settings.lcores.size(); ++i) {
+      counters.push_back(
+          std::make_unique<LcoreCounters>(settings.service_ports, settings.bindings));
+      workers.push_back(std::make_unique<Worker>(context_of(i)));
+    }
+  }
+
+  [[nodiscard]] WorkerContext context_of(unsigned number) const {
+    WorkerContext context;
+    context.number = number;
+    context.lcore = settings.lcores[number];
+    for (const auto& port : ports) {
+      context.ports.push_back(port->id());
+    }
+    context.rcu = rcu.get();
+    context.punt = punt.get();
+    context.hold_pool = hold_pool.get();
+    context.counters = counters[number].get();
+    context.idle_sleep_us = settings.idle_sleep_us;
+    context.hugepages = settings.hugepages;
+    context.flows_ipv4 = settings.flows_ipv4;
+    context.flows_ipv6 = settings.flows_ipv6;
+    return context;
+  }
+
+  // A command that is not answered in time is kept until it is: the lcore may still write to it.
+  bool ask(Worker& worker, const std::shared_ptr<Command>& command) {
+    {
+      const std::lock_guard lock(commands_mutex);
+      commands.remove_if([](const auto& old) { return old->done(); });
+      if (!running || !worker.submit(command.get())) {
+        return false;
+      }
+      commands.push_back(command);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!command->done() && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kAskInterval);
+    }
+    return command->done();
+  }
+
+  DataplaneSettings settings;
+  Eal eal;
+  std::vector<std::unique_ptr<Port>> ports;
+  Pool punt_pool;
+  Pool hold_pool;
+  std::unique_ptr<Punt> punt;
+  std::unique_ptr<SnapshotRcu> rcu;
+  std::vector<std::unique_ptr<LcoreCounters>> counters;
+  std::mutex commands_mutex;
+  std::list<std::shared_ptr<Command>> commands;
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::map<std::uint64_t, std::uint64_t> epoch_of_ticket;
+  bool running = false;
+};
+
+Dataplane::Dataplane(const DataplaneSettings& settings)
+    : parts_(std::make_unique<Parts>(settings)) {}
+
+Dataplane::~Dataplane() {
+  stop();
+}
+
+void Dataplane::start(NeighbourWanted wanted) {
+  parts_->punt->start(std::move(wanted));
+  const std::lock_guard lock(parts_->commands_mutex);
+  for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
+    rte_eal_remote_launch(run_worker, parts_->workers[i].get(), parts_->settings.lcores[i]);
+  }
+  parts_->running = true;
+}
+
+void Dataplane::stop() {
+  {
+    const std::lock_guard lock(parts_->commands_mutex);
+    if (!parts_->running) {
+      return;
+    }
+    parts_->running = false;
+  }
+  for (const auto& worker : parts_->workers) {
+    worker->stop();
+  }
+  for (const unsigned lcore : parts_->settings.lcores) {
+    rte_eal_wait_lcore(lcore);
+  }
+  parts_->punt->stop();
+}
+
+std::uint64_t Dataplane::publish(std::shared_ptr<const Snapshot> next) {
+  const std::uint64_t epoch = next->epoch;
+  const std::uint64_t ticket = parts_->rcu->publish(std::move(next));
+  parts_->epoch_of_ticket[ticket] = epoch;
+  while (parts_->epoch_of_ticket.size() > 1024) {
+    parts_->epoch_of_ticket.erase(parts_->epoch_of_ticket.begin());
+  }
+  return ticket;
+}
+
+bool Dataplane::confirmed(std::uint64_t ticket) {
+  return parts_->rcu->confirmed(ticket);
+}
+
+std::vector<unsigned> Dataplane::unconfirmed(std::uint64_t ticket) const {
+  std::vector<unsigned> lcores;
+  const auto at = parts_->epoch_of_ticket.find(ticket);
+  for (std::size_t i = 0; at != parts_->epoch_of_ticket.end() && i < parts_->workers.size(); ++i) {
+    if (parts_->counters[i]->epoch_seen.get() < at->second) {
+      lcores.push_back(parts_->settings.lcores[i]);
+    }
+  }
+  return lcores;
+}
+
+void Dataplane::announce(std::uint8_t port, const IpAddress& address) {
+  parts_->punt->announce(port, address);
+}
+
+std::vector<PortFacts> Dataplane::port_facts() const {
+  std::vector<PortFacts> facts;
+  for (const auto& port : parts_->ports) {
+    facts.push_back({port->mac(), port->settings().mtu, port->settings().twin, false});
+  }
+  return facts;
+}
+
+std::vector<PortState> Dataplane::port_states() const {
+  std::vector<PortState> states;
+  for (std::size_t i = 0; i < parts_->ports.size(); ++i) {
+    PortState state = parts_->ports[i]->state();
+    const Punt::PortEnds& ends = parts_->punt->port(i);
+    state.twin = ends.twin == nullptr ? "" : state.name;
+    state.steering = "none: one lcore owns every flow";
+    state.punted = ends.punted.get();
+    state.injected = ends.injected.get();
+    for (const auto& worker : parts_->workers) {
+      state.tx_dropped += worker->transmit_dropped(i);
+    }
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+std::optional<int> Dataplane::twin_index(std::uint8_t port) const {
+  const auto& twin = parts_->punt->port(port).twin;
+  return twin == nullptr ? std::nullopt : std::optional<int>(twin->index());
+}
+
+const std::vector<std::unique_ptr<LcoreCounters>>& Dataplane::counters() const {
+  return parts_->counters;
+}
+
+const std::vector<unsigned>& Dataplane::lcores() const {
+  return parts_->settings.lcores;
+}
+
+std::vector<FlowRow> Dataplane::list_flows(const FlowFilter& filter, std::size_t limit,
+                                           bool* truncated) {
+  std::vector<FlowRow> rows;
+  for (std::size_t i = 0; i < parts_->workers.size() && rows.size() <= limit; ++i) {
+    // One row more than wanted tells that there are more.
+    auto command =
+        std::make_shared<ListFlows>(filter, limit + 1 - rows.size(), parts_->settings.lcores[i]);
+    if (parts_->ask(*parts_->workers[i], command)) {
+      std::move(command->rows().begin(), command->rows().end(), std::back_inserter(rows));
+    }
+  }
+  *truncated = rows.size() > limit;
+  rows.resize(std::min(rows.size(), limit));
+  return rows;
+}
+
+std::optional<Explanation> Dataplane::explain(const ExplainQuery& query) {
+  std::optional<Explanation> best;
+  for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
+    auto command = std::make_shared<ExplainPacket>(query, parts_->settings.lcores[i]);
+    if (!parts_->ask(*parts_->workers[i], command)) {
+      continue;
+    }
+    if (!best || command->answer().live_flow) {
+      best = command->answer();
+    }
+  }
+  return best;
+}
+
+}  // namespace sluice

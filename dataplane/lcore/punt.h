@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "dataplane/lcore/twin.h"
+#include "dataplane/net/address.h"
+#include "dataplane/state/counters.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+struct rte_mbuf;
+struct rte_mempool;
+struct rte_ring;
+
+namespace sluice {
+
+struct FreeRing {
+  void operator()(rte_ring* ring) const;
+};
+using Ring = std::unique_ptr<rte_ring, FreeRing>;
+
+// Packets a second that the kernel is given, with a burst of as many as a tenth of a second holds;
+// spent by one lcore.
+class TokenBucket {
+ public:
+  explicit constexpr TokenBucket(std::uint32_t per_second)
+      : per_second_(per_second), tokens_(std::uint64_t{per_second} * kBurstMs) {}
+  // False: over the rate. `now_ms` as in LcoreState.
+  [[nodiscard]] bool take(std::uint32_t now_ms) {
+    const std::uint32_t elapsed = now_ms - last_ms_ < kBurstMs ? now_ms - last_ms_ : kBurstMs;
+    last_ms_ = now_ms;
+    const std::uint64_t full = std::uint64_t{per_second_} * kBurstMs;
+    tokens_ += std::uint64_t{per_second_} * elapsed;
+    tokens_ = tokens_ > full ? full : tokens_;
+    if (tokens_ < 1000) {
+      return false;
+    }
+    tokens_ -= 1000;
+    return true;
+  }
+
+ private:
+  static constexpr std::uint32_t kBurstMs = 100;
+
+  std::uint32_t per_second_;
+  std::uint64_t tokens_;  // thousandths
+  std::uint32_t last_ms_ = 0;
+};
+
+// A neighbour an lcore holds packets for.
+struct WantedNeighbour {
+  IpAddress address;
+  std::uint8_t port = 0;
+  std::array<std::uint8_t, 2> reserved{};
+};
+static_assert(sizeof(WantedNeighbour) % 4 == 0);
+
+// What runs between the lcores and the kernel: for each port with a twin one ring towards the
+// kernel and one from it; one ring of frames to send as they are (announcements); one of wanted
+// neighbours. One thread moves everything; the rings' lcore ends are used by workers only.
+class Punt {
+ public:
+  struct PortEnds {
+    std::unique_ptr<Twin> twin;  // null: none
+    MacAddress mac{};
+    Ring to_kernel;      // producers: lcores; consumer: the punt thread
+    Ring from_kernel;    // producer: the punt thread; consumer: the first lcore
+    Ring announcements;  // likewise
+    Counter punted;      // writer: the punt thread
+    Counter injected;
+  };
+  using Wanted = std::function<void(std::uint8_t port, const IpAddress& address)>;
+
+  explicit Punt(rte_mempool* pool);
+  ~Punt();
+  Punt(const Punt&) = delete;
+  Punt& operator=(const Punt&) = delete;
+
+  // Before start(); in the order of the ports.
+  void add_port(std::unique_ptr<Twin> twin, const MacAddress& mac);
+  void start(Wanted wanted);
+  void stop();
+  // Three announcements one second apart, the first at once. Any thread.
+  void announce(std::uint8_t port, const IpAddress& address);
+
+  [[nodiscard]] PortEnds& port(std::size_t index) { return *ports_[index]; }
+  [[nodiscard]] std::size_t ports() const { return ports_.size(); }
+  [[nodiscard]] rte_ring* wanted() const { return wanted_ring_.get(); }
+
+ private:
+  struct Announcement {
+    IpAddress address;
+    std::uint8_t port = 0;
+    int left = 3;
+    std::uint64_t due_ms = 0;
+  };
+  void run();
+  bool move_to_kernel(PortEnds& ends);
+  bool move_from_kernel(PortEnds& ends);
+  void send_announcements();
+  void tell_wanted();
+
+  static constexpr unsigned kRingSize = 1024;
+  rte_mempool* pool_;
+  std::vector<std::unique_ptr<PortEnds>> ports_;
+  Ring wanted_ring_;
+  Wanted tell_;
+  std::mutex announcements_mutex_;
+  std::deque<Announcement> announcements_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/lcore/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <ctime>
+#include <sys/prctl.h>
+#include <sys/random.h>
+
+namespace sluice {
+namespace {
+
+// Fresh at every start: who does not know it cannot make flows collide (DESIGN.md, flow entry).
+template <typename T>
+T random_value() {
+  T value{};
+  if (getrandom(&value, sizeof(value), 0) != static_cast<ssize_t>(sizeof(value))) {
+    throw StartFault(
+        "dataplane: the kernel gives no random numbers; run on a Linux with getrandom");
+  }
+  return value;
+}
+
+LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
+                      const TableMemory& memory6) {
+  const auto secret = random_value<HashSecret>();
+  return LcoreState{FlowTable<Family::kIpv4>(memory4.region(), context.flows_ipv4, secret),
+                    FlowTable<Family::kIpv6>(memory6.region(), context.flows_ipv6, secret),
+                    SnatPorts(random_value<std::uint64_t>()), *context.counters, 0};
+}
+
+}  // namespace
+
+Worker::Worker(const WorkerContext& context)
+    : context_(context),
+      memory4_(FlowTable<Family::kIpv4>::region_bytes(context.flows_ipv4), context.hugepages,
+               "dataplane.flows_ipv4"),
+      memory6_(FlowTable<Family::kIpv6>::region_bytes(context.flows_ipv6), context.hugepages,
+               "dataplane.flows_ipv6"),
+      state_(make_state(context, memory4_, memory6_)),
+      hold_(context.hold_pool, context.punt->wanted(), *context.counters),
+      commands_(rte_ring_create(("commands_" + std::to_string(context.number)).c_str(), kCommands,
+                                SOCKET_ID_ANY, RING_F_SC_DEQ)),
+      outputs_(context.ports.size()),
+      ticks_per_ms_(rte_get_tsc_hz() / 1000) {
+  if (commands_ == nullptr) {
+    throw StartFault("dataplane.memory: no room for the command ring; raise it");
+  }
+}
+
+Worker::~Worker() = default;
+
+std::uint32_t Worker::now_ms() const {
+  return static_cast<std::uint32_t>(rte_rdtsc() / ticks_per_ms_);
+}
+
+void Worker::run() {
+  prctl(PR_SET_TIMERSLACK, 1UL);
+  context_.rcu->join(context_.number);
+  while (!stop_.load(std::memory_order_relaxed)) {
+    turn();
+  }
+  context_.rcu->leave(context_.number);
+}
+
+void Worker::turn() {
+  const Snapshot& snapshot = context_.rcu->read();
+  state_.now_ms = now_ms();
+  state_.counters.epoch_seen.set(snapshot.epoch);
+  const std::uint32_t packets = receive_from_ports(snapshot) + receive_from_kernel(snapshot);
+  hold_.retry(snapshot, state_.now_ms,
+              [this](rte_mbuf* mbuf, std::uint8_t port) { transmit(mbuf, port); });
+  for (std::uint8_t port = 0; port < outputs_.size(); ++port) {
+    flush(port);
+  }
+  serve_command(snapshot);
+  aging4_.run(state_.flows4, state_.now_ms, state_.counters);
+  aging6_.run(state_.flows6, state_.now_ms, state_.counters);
+  state_.counters.flows_ipv4.set(state_.flows4.size());
+  state_.counters.flows_ipv6.set(state_.flows6.size());
+  state_.counters.turns.add(1);
+  context_.rcu->quiescent(context_.number);
+  if (packets != 0) {
+    state_.counters.packets.add(packets);
+    idle_turns_ = 0;
+  } else {
+    state_.counters.idle_turns.add(1);
+    sleep_when_idle();
+  }
+}
+
+std::uint32_t Worker::receive_from_ports(const Snapshot& snapshot) {
+  std::uint32_t packets = 0;
+  rte_mbuf* received[kBurstMax];
+  for (std::uint8_t port = 0; port < context_.ports.size(); ++port) {
+    const std::uint16_t count = rte_eth_rx_burst(
+        context_.ports[port], static_cast<std::uint16_t>(context_.number), received, kBurstMax);
+    if (count == 0) {
+      continue;
+    }
+    burst_.count = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+      burst_.add(received[i], port, false);
+    }
+    run_pipeline(burst_, snapshot, state_);
+    act();
+    packets += count;
+  }
+  return packets;
+}
+
+// The kernel's packets enter at parse like any other, so that the host reaches VIPs too;
+// announcements go out as they are. Both belong to the first lcore.
+std::uint32_t Worker::receive_from_kernel(const Snapshot& snapshot) {
+  if (context_.number != 0) {
+    return 0;
+  }
+  std::uint32_t packets = 0;
+  for (std::uint8_t port = 0; port < context_.punt->ports(); ++port) {
+    packets += take_from_kernel(port, snapshot);
+  }
+  return packets;
+}
+
+std::uint32_t Worker::take_from_kernel(std::uint8_t port, const Snapshot& snapshot) {
+  Punt::PortEnds& ends = context_.punt->port(port);
+  void* taken[kBurstMax];
+  const unsigned frames =
+      rte_ring_dequeue_burst(ends.announcements.get(), taken, kBurstMax, nullptr);
+  for (unsigned i = 0; i < frames; ++i) {
+    transmit(static_cast<rte_mbuf*>(taken[i]), port);
+  }
+  const unsigned count = rte_ring_dequeue_burst(ends.from_kernel.get(), taken, kBurstMax, nullptr);
+  if (count == 0) {
+    return frames;
+  }
+  burst_.count = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    burst_.add(static_cast<rte_mbuf*>(taken[i]), port, true);
+  }
+  run_pipeline(burst_, snapshot, state_);
+  act();
+  return frames + count;
+}
+
+void Worker::act() {
+  for (std::uint32_t i = 0; i < burst_.count; ++i) {
+    Packet& packet = burst_.packets[i];
+    switch (packet.verdict) {
+      case Verdict::kTransmit:
+        transmit(packet.mbuf, packet.out_port);
+        break;
+      case Verdict::kPunt:
+        punt(packet);
+        break;
+      case Verdict::kHold:
+        hold_.hold(packet, state_.now_ms);
+        break;
+      case Verdict::kDrop:
+      case Verdict::kPending:
+        rte_pktmbuf_free(packet.mbuf);
+        break;
+    }
+  }
+}
+
+void Worker::transmit(rte_mbuf* mbuf, std::uint8_t port) {
+  Output& output = outputs_[port];
+  output.mbufs[output.count++] = mbuf;
+  if (output.count == kBurstMax) {
+    flush(port);
+  }
+}
+
+void Worker::flush(std::uint8_t port) {
+  Output& output = outputs_[port];
+  std::uint32_t sent = 0;
+  for (unsigned tries = 0; sent < output.count && tries < kSendTries; ++tries) {
+    sent += rte_eth_tx_burst(context_.ports[port], static_cast<std::uint16_t>(context_.number),
+                             &output.mbufs[sent], static_cast<std::uint16_t>(output.count - sent));
+  }
+  for (std::uint32_t i = sent; i < output.count; ++i) {
+    drop(output.mbufs[i], Drop::kTransmitFull);
+    output.dropped.add(1);
+  }
+  output.count = 0;
+}
+
+void Worker::punt(Packet& packet) {
+  Punt::PortEnds& ends = context_.punt->port(packet.out_port);
+  const bool neighbour = packet.kind == PacketKind::kArp || packet.kind == PacketKind::kIcmp;
+  if (ends.twin == nullptr) {
+    drop(packet.mbuf, Drop::kTransit);
+  } else if (!(neighbour ? neighbour_bucket_ : kernel_bucket_).take(state_.now_ms)) {
+    drop(packet.mbuf, Drop::kPuntLimited);
+  } else if (rte_ring_enqueue(ends.to_kernel.get(), packet.mbuf) != 0) {
+    drop(packet.mbuf, Drop::kPuntFull);
+  }
+}
+
+void Worker::drop(rte_mbuf* mbuf, Drop reason) {
+  state_.counters.count(reason);
+  rte_pktmbuf_free(mbuf);
+}
+
+bool Worker::submit(Command* command) {
+  return rte_ring_enqueue(commands_.get(), command) == 0;
+}
+
+void Worker::serve_command(const Snapshot& snapshot) {
+  if (serving_ == nullptr) {
+    void* command = nullptr;
+    if (rte_ring_dequeue(commands_.get(), &command) != 0) {
+      return;
+    }
+    serving_ = static_cast<Command*>(command);
+  }
+  if (serving_->step(snapshot, state_)) {
+    serving_->finish();
+    serving_ = nullptr;
+  }
+}
+
+void Worker::sleep_when_idle() {
+  if (context_.idle_sleep_us == 0 || ++idle_turns_ < kIdleTurns || aging4_.behind() ||
+      aging6_.behind() || serving_ != nullptr) {
+    return;
+  }
+  const timespec pause{0, static_cast<long>(context_.idle_sleep_us) * 1000};
+  context_.rcu->offline(context_.number);
+  nanosleep(&pause, nullptr);
+  context_.rcu->online(context_.number);
+}
+
+}  // namespace sluice

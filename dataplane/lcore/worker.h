@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "dataplane/lcore/command.h"
+#include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/hold.h"
+#include "dataplane/lcore/punt.h"
+#include "dataplane/lcore/rcu.h"
+#include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace sluice {
+
+// What a worker is given: nothing here is owned by it.
+struct WorkerContext {
+  unsigned number = 0;               // 0 .. lcores - 1: its queue on every port, its RCU reader
+  unsigned lcore = 0;                // CPU number
+  std::vector<std::uint16_t> ports;  // DPDK's numbers, by Snapshot::ports index
+  SnapshotRcu* rcu = nullptr;
+  Punt* punt = nullptr;
+  rte_mempool* hold_pool = nullptr;
+  LcoreCounters* counters = nullptr;
+  std::uint32_t idle_sleep_us = 0;
+  bool hugepages = true;
+  std::uint32_t flows_ipv4 = 0;
+  std::uint32_t flows_ipv6 = 0;
+};
+
+// One forwarding lcore: takes bursts from its queues, runs the pipeline, and does what the verdicts
+// say. It alone sends, punts, holds and frees packets, and it alone writes its tables.
+class Worker {
+ public:
+  explicit Worker(const WorkerContext& context);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Until stop(). On the lcore.
+  void run();
+  void stop() { stop_.store(true, std::memory_order_relaxed); }
+
+  // One turn of the loop, outside run(): for a caller that is the lcore itself.
+  void turn();
+  // Any thread. False when the ring is full. The command lives until it is done.
+  [[nodiscard]] bool submit(Command* command);
+  [[nodiscard]] std::uint64_t transmit_dropped(std::size_t port) const {
+    return outputs_[port].dropped.get();
+  }
+
+ private:
+  // Frames on their way out of one port, sent when full and at the end of a burst.
+  struct Output {
+    std::uint32_t count = 0;
+    std::array<rte_mbuf*, kBurstMax> mbufs;
+    Counter dropped;  // writer: the lcore; readers: control threads
+  };
+
+  std::uint32_t receive_from_ports(const Snapshot& snapshot);
+  std::uint32_t receive_from_kernel(const Snapshot& snapshot);
+  std::uint32_t take_from_kernel(std::uint8_t port, const Snapshot& snapshot);
+  void act();
+  void transmit(rte_mbuf* mbuf, std::uint8_t port);
+  void flush(std::uint8_t port);
+  void punt(Packet& packet);
+  void drop(rte_mbuf* mbuf, Drop reason);
+  void serve_command(const Snapshot& snapshot);
+  void sleep_when_idle();
+  [[nodiscard]] std::uint32_t now_ms() const;
+
+  // Bursts without a packet before the first sleep: a lull within a stream costs no latency.
+  static constexpr std::uint32_t kIdleTurns = 64;
+  static constexpr unsigned kSendTries = 4;
+  static constexpr unsigned kCommands = 64;
+
+  WorkerContext context_;
+  TableMemory memory4_;
+  TableMemory memory6_;
+  LcoreState state_;
+  Aging<Family::kIpv4> aging4_;
+  Aging<Family::kIpv6> aging6_;
+  HoldQueue hold_;
+  Ring commands_;
+  Command* serving_ = nullptr;
+  TokenBucket neighbour_bucket_{2'000};  // ARP and ICMPv6
+  TokenBucket kernel_bucket_{100'000};   // everything else
+  std::vector<Output> outputs_;
+  Burst burst_;
+  std::uint64_t ticks_per_ms_;
+  std::uint32_t idle_turns_ = 0;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace sluice
