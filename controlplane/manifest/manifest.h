@@ -27,9 +27,10 @@ inline constexpr std::size_t kValuesMax = std::size_t{16} << 20;
 inline constexpr std::size_t kFaultsMax = 10'000;
 
 struct Fault {
-  std::string path;     // JSON names and indices: "spec.ports[1].port"; empty: the whole text
-  std::string message;  // no period at its end
-  int line = 0;         // from 1; 0: unknown
+  std::string path;         // JSON names and indices: "spec.ports[1].port"; empty: the whole text
+  std::string message;      // no period at its end
+  int line = 0;             // from 1; 0: unknown
+  bool value_kept = false;  // the message has a value for `path` nevertheless: given twice
 
   friend bool operator==(const Fault&, const Fault&) = default;
 };

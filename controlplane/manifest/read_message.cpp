@@ -108,6 +108,7 @@ class Reader {
   std::optional<std::string> read_key(const YAML::Node& key, const std::string& path);
   bool within_limits(const YAML::Node& node, const std::string& path);
   void fault(const YAML::Node& node, const std::string& path, std::string message);
+  void given_twice(const YAML::Node& key, const std::string& path, int first_line);
 
   std::vector<Fault> faults_;
   std::size_t values_ = 0;
@@ -123,6 +124,13 @@ void Reader::fault(const YAML::Node& node, const std::string& path, std::string 
     message = "too many faults; what follows is not shown";
   }
   faults_.push_back({path, std::move(message), line_at(node)});
+}
+
+void Reader::given_twice(const YAML::Node& key, const std::string& path, int first_line) {
+  if (!stopped_) {
+    fault(key, path, fmt::format("given twice, first in line {}", first_line));
+    faults_.back().value_kept = true;
+  }
 }
 
 bool Reader::within_limits(const YAML::Node& node, const std::string& path) {
@@ -167,7 +175,7 @@ void Reader::read(const YAML::Node& node, Message& message, const std::string& p
     const std::string field_path = join(path, field->json_name());
     const auto [first, is_new] = seen.try_emplace(field, line_at(entry.first));
     if (!is_new) {
-      fault(entry.first, field_path, fmt::format("given twice, first in line {}", first->second));
+      given_twice(entry.first, field_path, first->second);
       continue;
     }
     read_field(entry.second, message, *field, field_path);
@@ -229,7 +237,7 @@ void Reader::read_map(const YAML::Node& node, Message& message, const FieldDescr
     const std::string entry_path = fmt::format("{}[{}]", path, *key);
     const auto [first, is_new] = seen.try_emplace(*key, line_at(entry.first));
     if (!is_new) {
-      fault(entry.first, entry_path, fmt::format("given twice, first in line {}", first->second));
+      given_twice(entry.first, entry_path, first->second);
       continue;
     }
     const std::size_t faults_before = faults_.size();

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+# for bash: source <(sluicectl completion bash)
+
+# Names for "get KIND"; the server, namespace and provider typed so far are handed on.
+_sluicectl_names() {
+  local kind=$1 i
+  local -a scope=(--timeout 1s)
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      -n|--namespace|--server|--provider)
+        # bash takes ":" for a break between words: unix:PATH comes as three.
+        if [[ ${COMP_WORDS[i + 2]} == : ]]; then
+          scope+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}:${COMP_WORDS[i + 3]}")
+        else
+          scope+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
+        fi
+        ;;
+      -A|--all-namespaces) scope+=(-A) ;;
+    esac
+  done
+  "${COMP_WORDS[0]}" get "$kind" -o name "${scope[@]}" 2>/dev/null | sed 's,^[a-z]*/,,'
+}
+
+_sluicectl() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+  local commands="apply delete get status explain completion version"
+  local kinds="services backends ports flows drops providers"
+  local global="-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help"
+  local command="" kind="" own="" i
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      -n|--namespace|-o|--output|--provider|--server|--timeout|-f|--filename|--expected-revision|\
+      --client|--backend|--service|--limit|--from|--to|--protocol|--port)
+        ((i++))
+        [[ ${COMP_WORDS[i + 1]} == : ]] && ((i += 2))
+        ;;
+      -*) ;;
+      *)
+        if [[ -z $command ]]; then
+          command=${COMP_WORDS[i]}
+        elif [[ -z $kind ]]; then
+          kind=${COMP_WORDS[i]}
+        fi
+        ;;
+    esac
+  done
+
+  case $prev in
+    -o|--output) COMPREPLY=($(compgen -W "table wide json yaml name" -- "$cur")); return ;;
+    -f|--filename) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --service) COMPREPLY=($(compgen -W "$(_sluicectl_names services)" -- "$cur")); return ;;
+    --port) COMPREPLY=($(compgen -W "$(_sluicectl_names ports)" -- "$cur")); return ;;
+    --provider) COMPREPLY=($(compgen -W "$(_sluicectl_names providers)" -- "$cur")); return ;;
+    --protocol) COMPREPLY=($(compgen -W "tcp udp" -- "$cur")); return ;;
+    -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit|--from|--to)
+      return ;;
+  esac
+
+  if [[ $cur == -* ]]; then
+    case $command in
+      apply) own="-f --filename --replace --dry-run --expected-revision" ;;
+      delete) own="-f --filename --dry-run --expected-revision" ;;
+      get) own="-w --watch --client --backend --service --limit" ;;
+      explain) own="--from --to --protocol --port" ;;
+    esac
+    COMPREPLY=($(compgen -W "$own $global" -- "$cur"))
+    return
+  fi
+
+  local words=""
+  case $command in
+    "") words=$commands ;;
+    completion) [[ -n $kind ]] || words="bash zsh fish" ;;
+    delete) if [[ -z $kind ]]; then words="service"; else words=$(_sluicectl_names services); fi ;;
+    get)
+      case $kind in
+        "") words=$kinds ;;
+        services|service|svc|backends|backend|be|flows|flow|fl)
+          words=$(_sluicectl_names services) ;;
+        ports|port|po) words=$(_sluicectl_names ports) ;;
+        drops|drop|dr) words=$(_sluicectl_names drops) ;;
+        providers|provider|pr) words=$(_sluicectl_names providers) ;;
+      esac
+      ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -F _sluicectl sluicectl

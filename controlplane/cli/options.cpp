@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/cli/options.h"
+
+#include "controlplane/client/channel.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <memory>
+
+namespace sluice::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kDefaultTimeout{10'000};
+
+constexpr const char* kExitCodes =
+    "Exit codes:\n"
+    "  0  done\n"
+    "  1  refused by the gateway; every fault is printed, nothing was changed\n"
+    "  2  wrong usage, or a file that cannot be read or has faults of form\n"
+    "  3  the gateway does not answer\n"
+    "  4  committed and in force, but an lcore has not confirmed it in time\n\n"
+    "Address of the gateway: --server, else $SLUICE_SERVER, else unix:/run/sluice/sluice.sock";
+
+constexpr const char* kSeeGlobal =
+    "-n, -A, -o, --provider, --server and --timeout are understood here too: sluicectl --help";
+
+const std::map<std::string, Output>& outputs() {
+  static const std::map<std::string, Output> kOutputs = {{"table", Output::kTable},
+                                                         {"wide", Output::kWide},
+                                                         {"json", Output::kJson},
+                                                         {"yaml", Output::kYaml},
+                                                         {"name", Output::kName}};
+  return kOutputs;
+}
+
+// What CLI11 fills in before it becomes the typed options.
+struct Words {
+  std::string name_space;
+  std::string provider;
+  std::string output = "table";
+  std::string timeout;
+  std::uint64_t expected_revision = 0;
+  std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
+};
+
+struct Subcommands {
+  CLI::App* apply;
+  CLI::App* remove;
+  CLI::App* get;
+  CLI::App* status;
+  CLI::App* explain;
+  CLI::App* completion;
+  CLI::App* version;
+};
+
+std::string check_output(const std::string& text) {
+  return outputs().contains(text) ? std::string{} : "one of table, wide, json, yaml, name";
+}
+
+std::string check_timeout(const std::string& text) {
+  return duration_of(text) ? std::string{} : "a positive time such as 500ms, 10s or 2m";
+}
+
+std::string check_protocol(const std::string& text) {
+  std::string lowered(text);
+  std::transform(lowered.begin(), lowered.end(), lowered.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lowered == "tcp" || lowered == "udp" ? std::string{} : "tcp or udp";
+}
+
+void add_global(CLI::App& app, Options& options, Words& words) {
+  app.add_option("-n,--namespace", words.name_space, "Namespace; \"default\" when not given");
+  app.add_flag("-A,--all-namespaces", options.all_namespaces, "All namespaces");
+  app.add_option("-o,--output", words.output, "table, wide, json, yaml or name")
+      ->check(check_output);
+  app.add_option("--provider", words.provider,
+                 "Whose services: \"cli\" for apply and delete, all of them for get");
+  app.add_option("--server", options.server, "Address of the gateway, unix:PATH")
+      ->envname("SLUICE_SERVER");
+  app.add_option("--timeout", words.timeout, "Longest wait for an answer, 10s when not given")
+      ->check(check_timeout);
+}
+
+void add_write_options(CLI::App& command, Options& options, Words& words) {
+  command
+      .add_option("-f,--filename", options.files, "A manifest, - for standard input; repeatable")
+      ->expected(1)
+      ->take_all();
+  command.add_flag("--dry-run", options.dry_run, "Let the gateway check all of it; change nothing");
+  command.add_option("--expected-revision", words.expected_revision,
+                     "Refuse unless the provider is at this revision");
+}
+
+Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
+  Subcommands commands{};
+  commands.apply = app.add_subcommand("apply", "Create or change services, in one transaction");
+  add_write_options(*commands.apply, options, words);
+  commands.apply->add_flag("--replace", options.replace,
+                           "Delete the provider's services that the files do not name");
+
+  commands.remove = app.add_subcommand("delete", "Delete services, in one transaction");
+  add_write_options(*commands.remove, options, words);
+  commands.remove->add_option("target", words.targets, "service NAME..., or service/NAME...");
+
+  commands.get = app.add_subcommand(
+      "get", "Show services, backends, ports, flows, drops or providers (also svc, be, po, fl)");
+  commands.get->add_option("resource", words.targets, "What to show, and names to pick from it")
+      ->required();
+  commands.get->add_flag("-w,--watch", options.watch, "Services: go on showing every change");
+  commands.get->add_option("--client", options.client, "Flows of this client address");
+  commands.get->add_option("--backend", options.backend, "Flows to this backend address");
+  commands.get->add_option("--service", options.service, "Flows or backends of this service");
+  commands.get->add_option("--limit", options.limit, "Flows at most, 1000 when not given")
+      ->check(CLI::Range(1, 100'000));
+
+  commands.status = app.add_subcommand("status", "The gateway's state in numbers");
+  commands.explain =
+      app.add_subcommand("explain", "What happens to a packet, asked of the gateway's own tables");
+  commands.explain->add_option("from,--from", options.from, "Source, ADDRESS or ADDRESS:PORT")
+      ->required();
+  commands.explain->add_option("to,--to", options.to, "Destination, ADDRESS:PORT")->required();
+  commands.explain->add_option("--protocol", options.protocol, "tcp or udp")
+      ->check(check_protocol)
+      ->capture_default_str();
+  commands.explain->add_option("--port", options.port, "Gateway port it arrives on");
+
+  commands.completion = app.add_subcommand("completion", "Print a completion script");
+  commands.completion->add_option("shell", options.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  commands.version = app.add_subcommand("version", "Version of sluicectl and of the gateway");
+  for (CLI::App* command : app.get_subcommands(nullptr)) {
+    command->fallthrough();
+    command->footer(kSeeGlobal);
+  }
+  return commands;
+}
+
+std::string quoted_kinds() {
+  return "services, backends, ports, flows, drops and providers are known";
+}
+
+// "service web db", "service/web service/db" -> resource and names. Returns what is wrong, or
+// nothing.
+std::string take_targets(const std::vector<std::string>& targets, Options& options) {
+  bool is_first = true;
+  for (const std::string& target : targets) {
+    const std::size_t slash = target.find('/');
+    const std::string_view word = std::string_view(target).substr(0, slash);
+    if (!is_first && slash == std::string::npos) {
+      options.names.push_back(target);
+      continue;
+    }
+    const std::optional<Resource> resource = resource_of(word);
+    if (!resource) {
+      return fmt::format("there are no '{}'; {}", word, quoted_kinds());
+    }
+    if (!is_first && *resource != options.resource) {
+      return "one kind at a time";
+    }
+    options.resource = *resource;
+    is_first = false;
+    if (slash != std::string::npos) {
+      options.names.push_back(target.substr(slash + 1));
+    }
+  }
+  const bool has_empty = std::any_of(options.names.begin(), options.names.end(),
+                                     [](const std::string& name) { return name.empty(); });
+  return has_empty ? "a name is empty" : "";
+}
+
+std::string check_get(const Options& options) {
+  const bool is_flows = options.resource == Resource::kFlows;
+  const bool is_backends = options.resource == Resource::kBackends;
+  if (options.watch && (options.resource != Resource::kServices || !options.names.empty())) {
+    return "--watch is for all services only";
+  }
+  if (!is_flows && (!options.client.empty() || !options.backend.empty() || options.limit != 0)) {
+    return "--client, --backend and --limit are for flows";
+  }
+  if (!is_flows && !is_backends && !options.service.empty()) {
+    return "--service is for flows and backends";
+  }
+  if ((is_flows || is_backends) && !options.names.empty() &&
+      (!options.service.empty() || options.names.size() > 1)) {
+    return "flows and backends are of one service: its name, or --service";
+  }
+  if (options.all_namespaces &&
+      (!options.service.empty() || (!options.names.empty() && (is_flows || is_backends)))) {
+    return "a service by name is of one namespace: leave -A out";
+  }
+  return {};
+}
+
+// What CLI11 cannot say of the options; empty when they are good.
+std::string check(const Options& options) {
+  if (options.all_namespaces && options.name_space) {
+    return "-n and -A exclude each other";
+  }
+  switch (options.command) {
+    case Command::kApply:
+      return options.files.empty() ? "-f FILE is required" : "";
+    case Command::kDelete:
+      if (options.files.empty() == options.names.empty()) {
+        return "either service NAME... or -f FILE";
+      }
+      return options.resource == Resource::kServices ? "" : "only services can be deleted";
+    case Command::kGet:
+      return check_get(options);
+    default:
+      return {};
+  }
+}
+
+Command command_of(const Subcommands& commands) {
+  const std::pair<CLI::App*, Command> table[] = {
+      {commands.apply, Command::kApply},     {commands.remove, Command::kDelete},
+      {commands.get, Command::kGet},         {commands.status, Command::kStatus},
+      {commands.explain, Command::kExplain}, {commands.completion, Command::kCompletion},
+  };
+  for (const auto& [app, command] : table) {
+    if (app->parsed()) {
+      return command;
+    }
+  }
+  return Command::kVersion;
+}
+
+}  // namespace
+
+std::string Options::namespace_filter() const {
+  return all_namespaces ? std::string{} : name_space.value_or("default");
+}
+
+std::chrono::milliseconds Options::timeout_or_default() const {
+  return timeout.value_or(kDefaultTimeout);
+}
+
+std::optional<Resource> resource_of(std::string_view word) {
+  static const std::map<std::string_view, Resource> kWords = {
+      {"services", Resource::kServices},  {"service", Resource::kServices},
+      {"svc", Resource::kServices},       {"backends", Resource::kBackends},
+      {"backend", Resource::kBackends},   {"be", Resource::kBackends},
+      {"ports", Resource::kPorts},        {"port", Resource::kPorts},
+      {"po", Resource::kPorts},           {"flows", Resource::kFlows},
+      {"flow", Resource::kFlows},         {"fl", Resource::kFlows},
+      {"drops", Resource::kDrops},        {"drop", Resource::kDrops},
+      {"dr", Resource::kDrops},           {"providers", Resource::kProviders},
+      {"provider", Resource::kProviders}, {"pr", Resource::kProviders},
+  };
+  const auto found = kWords.find(word);
+  return found == kWords.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::optional<std::chrono::milliseconds> duration_of(std::string_view text) {
+  std::uint32_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc{} || count == 0) {
+    return std::nullopt;
+  }
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  static const std::map<std::string_view, std::int64_t> kUnits = {
+      {"ms", 1}, {"", 1000}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
+  const auto found = kUnits.find(unit);
+  if (found == kUnits.end()) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(count * found->second);
+}
+
+Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  Options options;
+  options.server = client::kDefaultServer;
+  Words words;
+  CLI::App app("sluicectl: the command line of the Sluice gateway", "sluicectl");
+  app.require_subcommand(1, 1);
+  app.footer(kExitCodes);
+  add_global(app, options, words);
+  const Subcommands commands = add_commands(app, options, words);
+  try {
+    // CLI11 takes them last first.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, out, err);
+    return {std::nullopt, code == 0 ? kOk : kUsage};
+  }
+  options.command = command_of(commands);
+  options.output = outputs().at(words.output);
+  if (app.count("--namespace") != 0) {
+    options.name_space = words.name_space;
+  }
+  if (app.count("--provider") != 0) {
+    options.provider = words.provider;
+  }
+  if (!words.timeout.empty()) {
+    options.timeout = duration_of(words.timeout);
+  }
+  const CLI::App* writer = options.command == Command::kDelete ? commands.remove : commands.apply;
+  if (writer->count("--expected-revision") != 0) {
+    options.expected_revision = words.expected_revision;
+  }
+  std::string fault = take_targets(words.targets, options);
+  if (fault.empty()) {
+    fault = check(options);
+  }
+  if (!fault.empty()) {
+    err << "error: " << fault << "\n";
+    return {std::nullopt, kUsage};
+  }
+  return {options, kOk};
+}
+
+}  // namespace sluice::cli

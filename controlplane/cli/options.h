@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice::cli {
+
+enum ExitCode : int {
+  kOk = 0,
+  kRefused = 1,      // by the gateway: invalid, not found, held by another, wrong revision
+  kUsage = 2,        // command line, or a file that cannot be read
+  kUnreachable = 3,  // no answer from the gateway
+  kNotConfirmed = 4  // committed, but not every lcore has reported to have seen it
+};
+
+enum class Command { kApply, kDelete, kGet, kStatus, kExplain, kCompletion, kVersion };
+enum class Output { kTable, kWide, kJson, kYaml, kName };
+enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders };
+
+struct Options {
+  Command command = Command::kVersion;
+  std::string server;
+  std::optional<std::string> name_space;  // -n; nothing: "default"
+  bool all_namespaces = false;
+  std::optional<std::string> provider;
+  Output output = Output::kTable;
+  std::optional<std::chrono::milliseconds> timeout;
+
+  // apply, delete
+  std::vector<std::string> files;
+  bool replace = false;
+  bool dry_run = false;
+  std::optional<std::uint64_t> expected_revision;
+
+  // get, delete
+  Resource resource = Resource::kServices;
+  std::vector<std::string> names;
+  bool watch = false;
+  std::string client;
+  std::string backend;
+  std::string service;
+  std::uint32_t limit = 0;
+
+  // explain
+  std::string from;
+  std::string to;
+  std::string protocol = "tcp";
+  std::string port;
+
+  std::string shell;  // completion
+
+  // "default", that of -n, or empty for all.
+  [[nodiscard]] std::string namespace_filter() const;
+  [[nodiscard]] std::chrono::milliseconds timeout_or_default() const;
+};
+
+struct Parsed {
+  std::optional<Options> options;  // nothing: everything is said, leave with `exit_code`
+  int exit_code = kOk;
+};
+
+// `arguments` without the program's name. Help goes to `out`, complaints to `err`.
+[[nodiscard]] Parsed parse(const std::vector<std::string>& arguments, std::ostream& out,
+                           std::ostream& err);
+
+// "services", "service", "svc" ...; nothing for a word that is none.
+[[nodiscard]] std::optional<Resource> resource_of(std::string_view word);
+
+// "500ms", "10s", "2m"; a bare number is seconds. Positive.
+[[nodiscard]] std::optional<std::chrono::milliseconds> duration_of(std::string_view text);
+
+}  // namespace sluice::cli

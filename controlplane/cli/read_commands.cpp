@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// get, status, explain and version.
+#include "controlplane/cli/session.h"
+#include "controlplane/cli/views.h"
+#include "controlplane/manifest/manifest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace sluice::cli {
+namespace {
+
+using Stub = v1::Gateway::StubInterface;
+
+bool is_wide(const Session& session) {
+  return session.options.output == Output::kWide;
+}
+
+Time now() {
+  return std::chrono::system_clock::now();
+}
+
+void print_rows(const Session& session, const Table& table, const char* what) {
+  if (table.rows.empty()) {
+    session.err << "no " << what << " found\n";
+    return;
+  }
+  session.out << render(table);
+}
+
+// -o name: "service/web", one a line, for scripts and completion.
+template <typename Elements, typename NameOf>
+bool print_name_lines(const Session& session, const Elements& elements, const char* kind,
+                      NameOf name_of) {
+  if (session.options.output != Output::kName) {
+    return false;
+  }
+  for (const auto& element : elements) {
+    session.out << kind << "/" << name_of(element) << "\n";
+  }
+  return true;
+}
+
+// Keeps the elements with one of the names asked for; false when a name is nobody's.
+template <typename Elements, typename NameOf>
+bool pick(const Session& session, Elements& elements, const char* kind, NameOf name_of) {
+  const auto& names = session.options.names;
+  if (names.empty()) {
+    return true;
+  }
+  bool all_found = true;
+  for (const std::string& name : names) {
+    if (std::none_of(elements.begin(), elements.end(),
+                     [&](const auto& element) { return name_of(element) == name; })) {
+      session.err << fmt::format("error: there is no {} '{}'\n", kind, name);
+      all_found = false;
+    }
+  }
+  elements.erase(std::remove_if(elements.begin(), elements.end(),
+                                [&](const auto& element) {
+                                  return std::find(names.begin(), names.end(), name_of(element)) ==
+                                         names.end();
+                                }),
+                 elements.end());
+  return all_found;
+}
+
+// A single service as it could be applied again.
+void print_manifest(const Session& session, const v1::Service& service) {
+  if (session.options.output == Output::kYaml) {
+    session.out << fmt::format("apiVersion: {}\nkind: Service\n", manifest::kApiVersion)
+                << manifest::to_yaml(service);
+    return;
+  }
+  const std::string json = manifest::to_json(service);
+  const std::string_view rest = std::string_view(json).substr(1);
+  session.out << fmt::format("{{\n \"apiVersion\": \"{}\",\n \"kind\": \"Service\"{}{}",
+                             manifest::kApiVersion, rest.starts_with('}') ? "\n" : ",", rest);
+}
+
+bool is_structured(const Session& session) {
+  return session.options.output == Output::kJson || session.options.output == Output::kYaml;
+}
+
+int get_one_service(const Session& session) {
+  v1::GetServiceRequest request;
+  request.set_provider(session.options.provider.value_or(""));
+  request.mutable_name()->set_name(session.options.names[0]);
+  request.mutable_name()->set_namespace_(session.options.namespace_filter());
+  v1::Service service;
+  if (const auto error = call(session, &Stub::GetService, request, service)) {
+    return report(session, *error);
+  }
+  print_manifest(session, service);
+  return kOk;
+}
+
+int get_services(const Session& session) {
+  const Options& options = session.options;
+  if (options.names.size() == 1 && is_structured(session) && !options.all_namespaces) {
+    return get_one_service(session);
+  }
+  v1::ListServicesRequest request;
+  request.set_provider(options.provider.value_or(""));
+  request.set_namespace_(options.namespace_filter());
+  v1::ListServicesResponse response;
+  if (const auto error = call(session, &Stub::ListServices, request, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& entry) { return entry.service().metadata().name(); };
+  const bool all_found = pick(session, *response.mutable_services(), "service", name_of);
+  if (!all_found && response.services().empty()) {
+    return kRefused;
+  }
+  if (!print_name_lines(session, response.services(), "service", name_of) &&
+      !print_message(session, response)) {
+    print_rows(session, table_of(response, is_wide(session), now()), "services");
+  }
+  return all_found ? kOk : kRefused;
+}
+
+// The service that --service or the one name means; empty for all of the namespace.
+void set_service(const Options& options, v1::ServiceName& name) {
+  name.set_namespace_(options.namespace_filter());
+  name.set_name(options.names.empty() ? options.service : options.names[0]);
+}
+
+int get_backends(const Session& session) {
+  v1::ListBackendsRequest request;
+  request.set_provider(session.options.provider.value_or(""));
+  set_service(session.options, *request.mutable_service());
+  v1::ListBackendsResponse response;
+  if (const auto error = call(session, &Stub::ListBackends, request, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& backend) { return backend.address(); };
+  if (!print_name_lines(session, response.backends(), "backend", name_of) &&
+      !print_message(session, response)) {
+    print_rows(session, table_of(response, is_wide(session)), "backends");
+  }
+  return kOk;
+}
+
+int get_flows(const Session& session) {
+  const Options& options = session.options;
+  v1::ListFlowsRequest request;
+  request.set_provider(options.provider.value_or(""));
+  set_service(options, *request.mutable_service());
+  request.set_client(options.client);
+  request.set_backend(options.backend);
+  request.set_limit(options.limit);
+  v1::ListFlowsResponse response;
+  if (const auto error = call(session, &Stub::ListFlows, request, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& flow) { return flow.client(); };
+  if (!print_name_lines(session, response.flows(), "flow", name_of) &&
+      !print_message(session, response)) {
+    print_rows(session, table_of(response, is_wide(session)), "flows");
+    if (response.truncated()) {
+      session.err << "there are more; see --limit\n";
+    }
+  }
+  return kOk;
+}
+
+// A single element when one name was asked for, else the whole response.
+template <typename Response, typename Elements>
+bool print_picked(const Session& session, const Response& response, const Elements& elements) {
+  return session.options.names.size() == 1 && elements.size() == 1
+             ? print_message(session, elements[0])
+             : print_message(session, response);
+}
+
+int get_ports(const Session& session) {
+  v1::ListPortsResponse response;
+  if (const auto error = call(session, &Stub::ListPorts, v1::ListPortsRequest{}, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& port) { return port.name(); };
+  const bool all_found = pick(session, *response.mutable_ports(), "port", name_of);
+  if (!all_found && response.ports().empty()) {
+    return kRefused;
+  }
+  if (!print_name_lines(session, response.ports(), "port", name_of) &&
+      !print_picked(session, response, response.ports())) {
+    print_rows(session, table_of(response, is_wide(session)), "ports");
+  }
+  return all_found ? kOk : kRefused;
+}
+
+int get_drops(const Session& session) {
+  v1::ListDropsResponse response;
+  if (const auto error = call(session, &Stub::ListDrops, v1::ListDropsRequest{}, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& drop) { return drop.reason(); };
+  const bool all_found = pick(session, *response.mutable_drops(), "drop reason", name_of);
+  if (!all_found && response.drops().empty()) {
+    return kRefused;
+  }
+  if (!print_name_lines(session, response.drops(), "drop", name_of) &&
+      !print_picked(session, response, response.drops())) {
+    const bool with_zeros = is_wide(session) || !session.options.names.empty();
+    const Table table = table_of(response, with_zeros);
+    if (table.rows.empty()) {
+      session.err << "nothing was dropped; -o wide shows every reason there is\n";
+    } else {
+      session.out << render(table);
+    }
+  }
+  return all_found ? kOk : kRefused;
+}
+
+int get_providers(const Session& session) {
+  v1::ListProvidersResponse response;
+  if (const auto error =
+          call(session, &Stub::ListProviders, v1::ListProvidersRequest{}, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& provider) { return provider.name(); };
+  const bool all_found = pick(session, *response.mutable_providers(), "provider", name_of);
+  if (!all_found && response.providers().empty()) {
+    return kRefused;
+  }
+  if (!print_name_lines(session, response.providers(), "provider", name_of) &&
+      !print_picked(session, response, response.providers())) {
+    print_rows(session, table_of(response), "providers");
+  }
+  return all_found ? kOk : kRefused;
+}
+
+std::string upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+}  // namespace
+
+int get(const Session& session) {
+  switch (session.options.resource) {
+    case Resource::kServices:
+      return get_services(session);
+    case Resource::kBackends:
+      return get_backends(session);
+    case Resource::kPorts:
+      return get_ports(session);
+    case Resource::kFlows:
+      return get_flows(session);
+    case Resource::kDrops:
+      return get_drops(session);
+    case Resource::kProviders:
+      return get_providers(session);
+  }
+  return kUsage;
+}
+
+int status(const Session& session) {
+  v1::GatewayStatus response;
+  if (const auto error = call(session, &Stub::GetStatus, v1::GetStatusRequest{}, response)) {
+    return report(session, *error);
+  }
+  if (!print_message(session, response)) {
+    session.out << text_of(response, now());
+  }
+  return kOk;
+}
+
+int explain(const Session& session) {
+  v1::ExplainRequest request;
+  request.set_source(session.options.from);
+  request.set_destination(session.options.to);
+  request.set_protocol(upper(session.options.protocol));
+  request.set_port(session.options.port);
+  v1::ExplainResponse response;
+  if (const auto error = call(session, &Stub::Explain, request, response)) {
+    return report(session, *error);
+  }
+  if (!print_message(session, response)) {
+    session.out << text_of(response);
+  }
+  return kOk;
+}
+
+int version(const Session& session) {
+  session.out << "sluicectl " << SLUICE_VERSION << "\n";
+  v1::GatewayStatus response;
+  if (const auto error = call(session, &Stub::GetStatus, v1::GetStatusRequest{}, response)) {
+    return report(session, *error);
+  }
+  session.out << "sluiced   " << response.version() << " (" << response.name() << ")\n";
+  return kOk;
+}
+
+}  // namespace sluice::cli

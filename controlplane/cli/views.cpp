@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/cli/views.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sluice::cli {
+namespace {
+
+std::string number(std::uint64_t value) {
+  return std::to_string(value);
+}
+
+void append(Row& row, Row more) {
+  std::move(more.begin(), more.end(), std::back_inserter(row));
+}
+
+std::string namespace_of(const std::string& name_space) {
+  return name_space.empty() ? "default" : name_space;
+}
+
+std::string join(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) {
+    text += fmt::format("{}{}", text.empty() ? "" : ",", part);
+  }
+  return text;
+}
+
+void add_distinct(std::vector<std::string>& parts, const std::string& part) {
+  if (!part.empty() && std::find(parts.begin(), parts.end(), part) == parts.end()) {
+    parts.push_back(part);
+  }
+}
+
+std::string addresses_of(const v1::Service& service) {
+  std::vector<std::string> addresses;
+  for (const auto& frontend : service.status().frontends()) {
+    add_distinct(addresses, frontend.address());
+  }
+  if (addresses.empty()) {
+    for (const std::string& address : service.spec().load_balancer_ips()) {
+      add_distinct(addresses, address);
+    }
+    add_distinct(addresses, service.spec().load_balancer_ip());
+  }
+  return join(addresses);
+}
+
+// "80/TCP", or "80->8080/TCP" where backends listen elsewhere.
+std::string ports_of(const v1::Service& service) {
+  std::vector<std::string> ports;
+  for (const auto& port : service.spec().ports()) {
+    const std::string protocol = port.protocol().empty() ? "TCP" : port.protocol();
+    const bool same = port.target_port() == 0 || port.target_port() == port.port();
+    ports.push_back(same ? fmt::format("{}/{}", port.port(), protocol)
+                         : fmt::format("{}->{}/{}", port.port(), port.target_port(), protocol));
+  }
+  return join(ports);
+}
+
+std::string backends_of(const v1::Service& service) {
+  const auto& endpoints = service.status().endpoints();
+  const auto active = std::count_if(endpoints.begin(), endpoints.end(), [](const auto& endpoint) {
+    return endpoint.state() == "active";
+  });
+  const int total = endpoints.empty() ? service.spec().endpoints_size() : endpoints.size();
+  return fmt::format("{}/{}", active, total);
+}
+
+std::string why_not_served(const v1::Service& service) {
+  for (const auto& frontend : service.status().frontends()) {
+    if (!frontend.served() && !frontend.reason().empty()) {
+      return frontend.reason();
+    }
+  }
+  for (const auto& condition : service.status().conditions()) {
+    if (condition.status() == "False") {
+      return condition.message().empty() ? condition.reason() : condition.message();
+    }
+  }
+  return {};
+}
+
+std::string state_of(const v1::Service& service) {
+  const auto& frontends = service.status().frontends();
+  const auto served = std::count_if(frontends.begin(), frontends.end(),
+                                    [](const auto& frontend) { return frontend.served(); });
+  if (served != 0 && served == frontends.size()) {
+    return "Serving";
+  }
+  const std::string state =
+      served == 0 ? "NotServed" : fmt::format("Serving {} of {}", served, frontends.size());
+  const std::string reason = why_not_served(service);
+  return reason.empty() ? state : fmt::format("{}: {}", state, reason);
+}
+
+std::string age_of(const google::protobuf::Timestamp& created, Time now) {
+  if (created.seconds() == 0) {
+    return {};
+  }
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch());
+  return duration_text(seconds - std::chrono::seconds(created.seconds()));
+}
+
+Row traffic_header() {
+  return {"PACKETS-IN", "BYTES-IN", "PACKETS-OUT", "BYTES-OUT"};
+}
+
+template <typename Counters>
+Row traffic_of(const Counters& counters) {
+  return {number(counters.packets_in()), number(counters.bytes_in()),
+          number(counters.packets_out()), number(counters.bytes_out())};
+}
+
+std::string link_of(const v1::Port& port) {
+  if (!port.link_up()) {
+    return "down";
+  }
+  return port.speed_mbps() == 0 ? "up" : fmt::format("up {}M", port.speed_mbps());
+}
+
+std::string joined(const google::protobuf::RepeatedPtrField<std::string>& parts) {
+  return join({parts.begin(), parts.end()});
+}
+
+void add_line(std::string& text, std::string_view name, const std::string& value) {
+  if (!value.empty()) {
+    text += render({fmt::format("{}:", name), value}, {14, 0});
+  }
+}
+
+}  // namespace
+
+std::string text_of(const v1::ServiceName& name) {
+  return name.namespace_().empty() || name.namespace_() == "default"
+             ? name.name()
+             : fmt::format("{}/{}", name.namespace_(), name.name());
+}
+
+Row service_header(bool wide) {
+  Row row = {"NAMESPACE", "NAME",     "PROVIDER", "TYPE", "EXTERNAL-IP",
+             "PORT(S)",   "BACKENDS", "STATE",    "AGE"};
+  if (wide) {
+    append(row, {"FLOWS", "OPENED"});
+    append(row, traffic_header());
+    append(row, {"DROPS", "MODE", "REVISION", "EPOCH"});
+  }
+  return row;
+}
+
+Row service_row(const v1::ServiceEntry& entry, bool wide, Time now) {
+  const v1::Service& service = entry.service();
+  const auto& meta = service.metadata();
+  Row row = {namespace_of(meta.namespace_()),
+             meta.name(),
+             entry.provider(),
+             service.spec().type().empty() ? "LoadBalancer" : service.spec().type(),
+             addresses_of(service),
+             ports_of(service),
+             backends_of(service),
+             state_of(service),
+             age_of(meta.creation_timestamp(), now)};
+  if (wide) {
+    const std::string& mode = service.spec().forwarding().mode();
+    append(row, {number(entry.counters().flows_active()), number(entry.counters().flows_opened())});
+    append(row, traffic_of(entry.counters()));
+    append(row, {number(entry.counters().drops()), mode.empty() ? "FULL_NAT" : mode,
+                 number(service.status().revision()), number(service.status().epoch())});
+  }
+  return row;
+}
+
+Table table_of(const v1::ListServicesResponse& response, bool wide, Time now) {
+  Table table{service_header(wide), {}};
+  for (const auto& entry : response.services()) {
+    table.rows.push_back(service_row(entry, wide, now));
+  }
+  return table;
+}
+
+Table table_of(const v1::ListBackendsResponse& response, bool wide) {
+  Table table{{"NAMESPACE", "SERVICE", "PORT", "BACKEND", "WEIGHT", "STATE", "FLOWS", "OPENED"},
+              {}};
+  if (wide) {
+    append(table.header, traffic_header());
+    append(table.header, {"SLOT", "PROVIDER"});
+  }
+  table.header.emplace_back("REASON");
+  for (const auto& backend : response.backends()) {
+    const bool is_ipv6 = backend.address().find(':') != std::string::npos;
+    Row row = {namespace_of(backend.service().namespace_()),
+               backend.service().name(),
+               backend.service_port().empty()
+                   ? backend.protocol()
+                   : fmt::format("{}/{}", backend.service_port(), backend.protocol()),
+               is_ipv6 ? fmt::format("[{}]:{}", backend.address(), backend.port())
+                       : fmt::format("{}:{}", backend.address(), backend.port()),
+               number(backend.weight()),
+               backend.state(),
+               number(backend.flows_active()),
+               number(backend.flows_opened())};
+    if (wide) {
+      append(row, traffic_of(backend));
+      append(row, {number(backend.slot()), backend.provider()});
+    }
+    row.push_back(backend.reason());
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table table_of(const v1::ListPortsResponse& response, bool wide) {
+  Table table{{"NAME", "LINK", "MTU", "MAC", "TWIN", "DEVICE", "RX", "TX", "MISSED", "TX-DROPPED"},
+              {}};
+  if (wide) {
+    append(table.header, {"DRIVER", "RX-BYTES", "TX-BYTES", "RX-ERRORS", "TX-ERRORS", "PUNTED",
+                          "INJECTED", "OFFLOADS"});
+  }
+  table.header.emplace_back("STEERING");
+  for (const auto& port : response.ports()) {
+    Row row = {port.name(),
+               link_of(port),
+               number(port.mtu()),
+               port.mac(),
+               port.twin(),
+               port.device(),
+               number(port.rx_packets()),
+               number(port.tx_packets()),
+               number(port.rx_missed()),
+               number(port.tx_dropped())};
+    if (wide) {
+      append(row, {port.driver(), number(port.rx_bytes()), number(port.tx_bytes()),
+                   number(port.rx_errors()), number(port.tx_errors()), number(port.punted()),
+                   number(port.injected()), joined(port.offloads())});
+    }
+    row.push_back(port.steering());
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table table_of(const v1::ListFlowsResponse& response, bool wide) {
+  Table table{
+      {"SERVICE", "PROTOCOL", "CLIENT", "FRONTEND", "SNAT", "BACKEND", "STATE", "IDLE", "EXPIRES"},
+      {}};
+  if (wide) {
+    append(table.header, traffic_header());
+    append(table.header, {"LCORE", "PROVIDER"});
+  }
+  for (const auto& flow : response.flows()) {
+    Row row = {text_of(flow.service()),
+               flow.protocol(),
+               flow.client(),
+               flow.frontend(),
+               flow.snat(),
+               flow.backend(),
+               flow.state(),
+               duration_text(std::chrono::seconds(flow.idle_seconds())),
+               duration_text(std::chrono::seconds(flow.expires_seconds()))};
+    if (wide) {
+      append(row, traffic_of(flow));
+      append(row, {number(flow.lcore()), flow.provider()});
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table table_of(const v1::ListDropsResponse& response, bool wide) {
+  Table table{{"REASON", "PACKETS", "DESCRIPTION"}, {}};
+  for (const auto& drop : response.drops()) {
+    if (wide || drop.packets() != 0) {
+      table.rows.push_back({drop.reason(), number(drop.packets()), drop.description()});
+    }
+  }
+  return table;
+}
+
+Table table_of(const v1::ListProvidersResponse& response) {
+  Table table{{"NAME", "REVISION", "SERVICES"}, {}};
+  for (const auto& provider : response.providers()) {
+    table.rows.push_back(
+        {provider.name(), number(provider.revision()), number(provider.services())});
+  }
+  return table;
+}
+
+std::string text_of(const v1::GatewayStatus& status, Time now) {
+  std::string text;
+  add_line(text, "Gateway", status.name());
+  add_line(text, "Version", status.version());
+  add_line(text, "Up", age_of(status.started(), now));
+  add_line(text, "Epoch", number(status.epoch()));
+  add_line(text, "Services", number(status.services()));
+  add_line(text, "Backends", number(status.backends()));
+  add_line(text, "Next hops", number(status.next_hops()));
+  add_line(text, "Routes", number(status.routes()));
+  add_line(text, "Publishing",
+           status.publish_max_ns() == 0
+               ? std::string("nothing published yet")
+               : fmt::format("p50 {}, p99 {}, max {} (last 1,000 transactions)",
+                             nanoseconds_text(status.publish_p50_ns()),
+                             nanoseconds_text(status.publish_p99_ns()),
+                             nanoseconds_text(status.publish_max_ns())));
+  Table table{{"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HELD", "IDLE"}, {}};
+  for (const auto& lcore : status.lcores()) {
+    const auto of_max = [](std::uint64_t flows, std::uint64_t flows_max) {
+      return flows_max == 0 ? number(flows) : fmt::format("{} of {}", flows, flows_max);
+    };
+    const double idle = lcore.turns() == 0 ? 0.0
+                                           : 100.0 * static_cast<double>(lcore.idle_turns()) /
+                                                 static_cast<double>(lcore.turns());
+    table.rows.push_back({number(lcore.lcore()), number(lcore.epoch_seen()),
+                          number(lcore.packets()),
+                          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
+                          of_max(lcore.flows_ipv6(), status.flows_ipv6_max()),
+                          number(lcore.held_packets()), fmt::format("{:.1f}% of turns", idle)});
+  }
+  text += '\n';
+  text += render(table);
+  return text;
+}
+
+std::string text_of(const v1::ExplainResponse& response) {
+  std::string text;
+  add_line(text, "Verdict",
+           response.drop_reason().empty()
+               ? response.verdict()
+               : fmt::format("{}: {}", response.verdict(), response.drop_reason()));
+  add_line(text, "Flow",
+           response.live_flow() ? fmt::format("live{}{}", response.flow_state().empty() ? "" : ", ",
+                                              response.flow_state())
+                                : std::string("none yet; this is what a new one gets"));
+  add_line(text, "Direction", response.direction());
+  if (!response.service().name().empty()) {
+    add_line(text, "Service",
+             fmt::format("{}{}{} (provider {})", text_of(response.service()),
+                         response.service_port().empty() ? "" : ", port ", response.service_port(),
+                         response.provider()));
+  }
+  add_line(text, "Frontend", response.frontend());
+  add_line(text, "Backend",
+           response.backend_state().empty()
+               ? response.backend()
+               : fmt::format("{} ({})", response.backend(), response.backend_state()));
+  const bool is_new = response.snat().empty() && !response.live_flow();
+  add_line(text, "SNAT",
+           is_new && !response.backend().empty() ? "chosen when the flow opens" : response.snat());
+  add_line(text, "Lcore", number(response.lcore()));
+  add_line(text, "Next hop", response.next_hop());
+  if (!response.steps().empty()) {
+    text += "Steps:\n";
+    for (const std::string& step : response.steps()) {
+      text += fmt::format("  {}", render({step}, {}));
+    }
+  }
+  return text;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The API's messages as tables and text for people. Pure: `now` is a parameter.
+#pragma once
+
+#include "controlplane/cli/table.h"
+
+#include <chrono>
+#include <string>
+
+#include "sluice/v1/gateway.pb.h"
+
+namespace sluice::cli {
+
+using Time = std::chrono::system_clock::time_point;
+
+[[nodiscard]] Row service_header(bool wide);
+[[nodiscard]] Row service_row(const v1::ServiceEntry& entry, bool wide, Time now);
+
+[[nodiscard]] Table table_of(const v1::ListServicesResponse& response, bool wide, Time now);
+[[nodiscard]] Table table_of(const v1::ListBackendsResponse& response, bool wide);
+[[nodiscard]] Table table_of(const v1::ListPortsResponse& response, bool wide);
+[[nodiscard]] Table table_of(const v1::ListFlowsResponse& response, bool wide);
+// Reasons that never happened are shown only when wide.
+[[nodiscard]] Table table_of(const v1::ListDropsResponse& response, bool wide);
+[[nodiscard]] Table table_of(const v1::ListProvidersResponse& response);
+
+[[nodiscard]] std::string text_of(const v1::GatewayStatus& status, Time now);
+[[nodiscard]] std::string text_of(const v1::ExplainResponse& response);
+
+// "web", or "shop/web" outside of the namespace "default".
+[[nodiscard]] std::string text_of(const v1::ServiceName& name);
+
+}  // namespace sluice::cli

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+namespace sluice::client {
+
+inline constexpr const char* kDefaultServer = "unix:/run/sluice/sluice.sock";
+
+struct Connection {
+  std::shared_ptr<grpc::Channel> channel;  // null when `fault` is set
+  std::string fault;                       // one sentence about the address, without a period
+};
+
+// `server` is "unix:PATH". Nothing is sent yet: whether anyone answers shows in the first call.
+[[nodiscard]] Connection connect(const std::string& server);
+
+// From now.
+void set_deadline(grpc::ClientContext& context, std::chrono::milliseconds timeout);
+
+}  // namespace sluice::client
