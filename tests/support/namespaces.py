@@ -7,14 +7,25 @@ namespaces and the directory, also after an exception or Ctrl-C.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 
 NETNS_DIRECTORY = "/run/netns"
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(path):
+    """Moves this thread into the network namespace at `path`."""
+    with open(path, "rb") as namespace:
+        if LIBC.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns({path})")
 
 
 class CommandFailed(AssertionError):
@@ -70,6 +81,30 @@ class Namespace:
     def add_address(self, device, address):
         nodad = ["nodad"] if ":" in address else []
         self.ip("addr", "replace", address, "dev", device, *nodad)
+
+    @contextlib.contextmanager
+    def entered(self):
+        """What this thread opens inside the block belongs to the namespace for good."""
+        with open("/proc/thread-self/ns/net", "rb") as home:
+            enter(f"{NETNS_DIRECTORY}/{self.name}")
+            try:
+                yield
+            finally:
+                if LIBC.setns(home.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns back")
+
+    def socket(self, kind, address):
+        """A socket of the address's family that lives here."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.entered():
+            return socket.socket(family, kind)
+
+    def frames(self, device):
+        """A raw socket that sees and sends every frame of a device."""
+        with self.entered():
+            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+            raw.bind((device, 0))
+            return raw
 
     def pids(self):
         listed = run(["ip", "netns", "pids", self.name], check=False).stdout.split()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sluiced in a namespace, and sluicectl to talk to it."""
+
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+
+import yaml
+
+from namespaces import CommandFailed, run, wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "release"))
+SLUICED = BUILD / "controlplane" / "sluiced"
+SLUICECTL = BUILD / "controlplane" / "cli" / "sluicectl"
+
+
+def device(driver, number, interface):
+    """The DPDK device over a veth. AF_PACKET's default ring loses TCP bursts; this one does not."""
+    if driver == "af_xdp":
+        return f"net_af_xdp{number},iface={interface}"
+    return (f"net_af_packet{number},iface={interface},blocksz=65536,framesz=2048,framecnt=4096,"
+            "qpairs=1")
+
+
+def base_config(ports, snat):
+    """`ports`: (twin, device, announced prefixes)."""
+    return {
+        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us"},
+        "ports": [{"name": twin, "device": dev, "announce_on": announced}
+                  for twin, dev, announced in ports],
+        "snat": [{"address": address} for address in snat],
+    }
+
+
+class Gateway:
+    """One sluiced: its configuration file, socket and log are in `directory`."""
+
+    def __init__(self, namespace, directory, config):
+        self.namespace = namespace
+        self.directory = pathlib.Path(directory)
+        self.socket = self.directory / "sluice.sock"
+        self.config = dict(config)
+        self.config.setdefault("api", {"listen": f"unix:{self.socket}"})
+        self.config_file = self.directory / "sluiced.yaml"
+        self.log_file = self.directory / "sluiced.log"
+        self.process = None
+
+    def write_config(self):
+        self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        return self.config_file
+
+    def start(self, seconds=30):
+        """Returns when the gateway answers `sluicectl status`."""
+        self.write_config()
+        with open(self.log_file, "ab") as log:
+            self.process = self.namespace.spawn(
+                SLUICED, "--config", self.config_file, stdout=log, stderr=subprocess.STDOUT)
+        wait_until(self._answers_or_ended, seconds, "sluiced answering `sluicectl status`")
+        if self.process.poll() is not None:
+            raise CommandFailed(f"sluiced ended with {self.process.returncode}:\n{self.log()}")
+        return self
+
+    def _answers_or_ended(self):
+        return self.process.poll() is not None or self.ctl("status", check=False).returncode == 0
+
+    def stop(self, seconds=20):
+        """SIGTERM must end it with exit code 0 and take its socket away."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=seconds)
+        if code != 0:
+            raise CommandFailed(f"sluiced ended with {code} on SIGTERM:\n{self.log()}")
+        if self.socket.exists():
+            raise CommandFailed(f"sluiced left {self.socket} behind")
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def environment(self):
+        return os.environ | {"SLUICE_SERVER": f"unix:{self.socket}"}
+
+    def ctl(self, *words, **options):
+        """sluicectl, as from a shell: `ctl("get services -o json")` or word by word."""
+        if len(words) == 1:
+            words = shlex.split(words[0])
+        return run([SLUICECTL, *words], env=self.environment(), **options)
+
+    def get(self, *words):
+        """What `sluicectl ... -o json` prints, read."""
+        return json.loads(self.ctl(*words, "-o", "json").stdout)
+
+    def apply(self, *documents, options=(), **run_options):
+        """Applies manifests given as values."""
+        text = yaml.safe_dump_all(documents, sort_keys=False)
+        return self.ctl("apply", "-f", "-", *options, input=text, **run_options)
+
+
+def service(name, vips, ports, endpoints, namespace="default"):
+    """A manifest. `ports`: (name, protocol, port, target port); `endpoints`: addresses, or
+    (address, endpoint fields)."""
+    listed = []
+    for endpoint in endpoints:
+        address, fields = (endpoint, {}) if isinstance(endpoint, str) else endpoint
+        listed.append({"addresses": [address]} | fields)
+    return {
+        "apiVersion": "sluice.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "type": "LoadBalancer",
+            "loadBalancerIPs": list(vips),
+            "ports": [{"name": port_name, "protocol": protocol, "port": port,
+                       "targetPort": target} for port_name, protocol, port, target in ports],
+            "endpoints": listed,
+        },
+    }
