@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+
 #include <optional>
 #include <vector>
-
-#include "dataplane/net/address.h"
 
 // What the host's kernel says about layer 3, as values; the other half, beside the desired
 // services, of what a snapshot is compiled from.

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/compile.h"
+
+#include "controlplane/model/validate.h"
+
+#include <algorithm>
+
+namespace sluice::model {
+namespace {
+
+std::uint16_t target_of(const Endpoint& endpoint, const ServicePortSpec& port) {
+  const auto at = endpoint.ports.find(port.name);
+  return at == endpoint.ports.end() ? port.target_port : at->second;
+}
+
+bool is_ready(const Endpoint& endpoint) {
+  return endpoint.conditions.ready.value_or(true);
+}
+bool serves_while_terminating(const Endpoint& endpoint) {
+  return endpoint.conditions.serving.value_or(true) &&
+         endpoint.conditions.terminating.value_or(false);
+}
+
+// Both families of a service that it has VIPs of.
+std::vector<Family> families_of(const Service& service) {
+  std::vector<Family> families;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    if (std::any_of(service.vips.begin(), service.vips.end(),
+                    [&](const IpAddress& vip) { return vip.family == family; })) {
+      families.push_back(family);
+    }
+  }
+  return families;
+}
+
+}  // namespace
+
+std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints) {
+  const bool any_ready = std::any_of(endpoints.begin(), endpoints.end(),
+                                     [](const Endpoint* e) { return is_ready(*e); });
+  std::vector<Chosen> chosen;
+  for (const Endpoint* endpoint : endpoints) {
+    if (is_ready(*endpoint) || (!any_ready && serves_while_terminating(*endpoint))) {
+      chosen.push_back({true, is_ready(*endpoint) ? "" : "terminating, but no endpoint is ready"});
+    } else if (endpoint->conditions.terminating.value_or(false)) {
+      chosen.push_back({false, "terminating"});
+    } else {
+      chosen.push_back({false, "not ready"});
+    }
+  }
+  return chosen;
+}
+
+ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed,
+                                 AnswerPorts answer_ports)
+    : seed_(maglev_seed),
+      limits_(limits),
+      answer_ports_(std::move(answer_ports)),
+      port_ids_(limits.service_ports),
+      slots_(limits.bindings),
+      incarnations_(limits.bindings, 0),
+      bindings_(std::make_shared<BindingTable>()) {}
+
+bool ServiceCompiler::fits(const std::vector<const Service*>& services) const {
+  // Counted as if all of it were new: a write that changes services in place fits as long as one
+  // that doubles them would.
+  std::uint64_t ids = ids_used_;
+  std::uint64_t slots = slots_used_;
+  for (const Service* service : services) {
+    ids += service->ports.size() * families_of(*service).size();
+    slots += service->ports.size() * service->endpoints.size();
+  }
+  return ids < limits_.service_ports && slots < limits_.bindings;
+}
+
+void ServiceCompiler::update(const std::string& provider, const Service& service,
+                             std::uint64_t epoch) {
+  const Key key{provider, service.name};
+  CompiledService before = std::move(services_[key]);
+  withdraw_frontends(before);
+  CompiledService after;
+  after.vips = service.vips;
+  for (const ServicePortSpec& spec : service.ports) {
+    for (const Family family : families_of(service)) {
+      const auto old =
+          std::find_if(before.ports.begin(), before.ports.end(), [&](const CompiledPort& port) {
+            return port.family == family && port.key == PortKey{spec.port, spec.protocol};
+          });
+      CompiledPort* kept = old == before.ports.end() ? nullptr : &*old;
+      after.ports.push_back(compile_port(key, service, spec, family, kept, epoch));
+      if (kept != nullptr) {
+        before.ports.erase(old);
+      }
+    }
+  }
+  for (const CompiledPort& gone : before.ports) {
+    release_port(gone, epoch);
+  }
+  place_frontends(after);
+  services_[key] = std::move(after);
+}
+
+void ServiceCompiler::remove(const std::string& provider, const ServiceName& name,
+                             std::uint64_t epoch) {
+  const auto at = services_.find({provider, name});
+  if (at == services_.end()) {
+    return;
+  }
+  withdraw_frontends(at->second);
+  for (const CompiledPort& port : at->second.ports) {
+    release_port(port, epoch);
+  }
+  services_.erase(at);
+}
+
+CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
+                                           const ServicePortSpec& spec, Family family,
+                                           CompiledPort* before, std::uint64_t epoch) {
+  CompiledPort port;
+  port.name = spec.name;
+  port.family = family;
+  port.key = {spec.port, spec.protocol};
+  if (before != nullptr) {
+    port.id = before->id;
+  } else {
+    port.id = port_ids_.take().value_or(0);
+    ++ids_used_;
+    new_ports_.push_back(port.id);
+  }
+  owners_[port.id] = {key.first, key.second, spec.name};
+
+  std::vector<const Endpoint*> members;
+  for (const Endpoint& endpoint : service.endpoints) {
+    if (endpoint.address.family == family) {
+      members.push_back(&endpoint);
+    }
+  }
+  std::sort(members.begin(), members.end(), [&](const Endpoint* a, const Endpoint* b) {
+    return std::tuple(a->address, target_of(*a, spec)) <
+           std::tuple(b->address, target_of(*b, spec));
+  });
+  const std::vector<Chosen> chosen = choose_endpoints(members);
+  auto made = std::make_shared<ServicePort>();
+  made->id = port.id;
+  made->protocol = spec.protocol;
+  std::vector<MaglevEndpoint> ring;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    CompiledEndpoint endpoint;
+    endpoint.address = members[i]->address;
+    endpoint.port = target_of(*members[i], spec);
+    endpoint.weight = members[i]->weight;
+    endpoint.reason = chosen[i].reason;
+    if (before != nullptr) {
+      const auto old = std::find_if(before->endpoints.begin(), before->endpoints.end(),
+                                    [&](const CompiledEndpoint& candidate) {
+                                      return candidate.address == endpoint.address &&
+                                             candidate.port == endpoint.port;
+                                    });
+      if (old != before->endpoints.end()) {
+        endpoint.slot = old->slot;
+        endpoint.state = old->state;
+        before->endpoints.erase(old);
+      }
+    }
+    bind(port, endpoint, chosen[i].active ? BindingState::kActive : BindingState::kDraining);
+    ring.push_back({endpoint.address, endpoint.port,
+                    static_cast<std::uint16_t>(chosen[i].active ? endpoint.weight : 0)});
+    made->binding_slots.push_back(endpoint.slot);
+    port.endpoints.push_back(std::move(endpoint));
+  }
+  if (before != nullptr) {
+    for (const CompiledEndpoint& gone : before->endpoints) {
+      release_endpoint(gone, port.id, epoch);
+    }
+  }
+  made->maglev = maglev_for(ring);
+  port.port = std::move(made);
+  return port;
+}
+
+// Gives an endpoint its binding, or its binding another state. An endpoint that has never taken a
+// flow needs none to drain.
+void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
+                           BindingState state) {
+  if (endpoint.slot == 0) {
+    if (state != BindingState::kActive) {
+      return;
+    }
+    endpoint.slot = slots_.take().value_or(0);
+    ++slots_used_;
+    incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
+    new_bindings_.push_back(endpoint.slot);
+    ++backends_[endpoint.address];
+  } else if (endpoint.state == state) {
+    return;
+  }
+  endpoint.state = state;
+  changed_bindings_[endpoint.slot] = {endpoint.address, endpoint.port, port.id,
+                                      BindingStateByte::make(state, incarnations_[endpoint.slot])};
+}
+
+void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id,
+                                       std::uint64_t epoch) {
+  if (endpoint.slot == 0) {
+    return;
+  }
+  changed_bindings_[endpoint.slot] = {
+      endpoint.address, endpoint.port, id,
+      BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot])};
+  slots_.give_back(endpoint.slot, epoch);
+  disruptive_ = true;
+  if (--backends_[endpoint.address] == 0) {
+    backends_.erase(endpoint.address);
+  }
+}
+
+void ServiceCompiler::release_port(const CompiledPort& port, std::uint64_t epoch) {
+  for (const CompiledEndpoint& endpoint : port.endpoints) {
+    release_endpoint(endpoint, port.id, epoch);
+  }
+  port_ids_.give_back(port.id, epoch);
+  disruptive_ = true;
+}
+
+std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(
+    const std::vector<MaglevEndpoint>& endpoints) {
+  MaglevKey key;
+  for (const MaglevEndpoint& endpoint : endpoints) {
+    key.emplace_back(endpoint.address, endpoint.port, endpoint.weight);
+  }
+  std::weak_ptr<const MaglevTable>& cached = maglev_cache_[key];
+  std::shared_ptr<const MaglevTable> table = cached.lock();
+  if (table == nullptr) {
+    table = MaglevTable::build(endpoints, seed_);
+    cached = table;
+    if (maglev_cache_.size() > 2 * services_.size() + 64) {
+      std::erase_if(maglev_cache_, [](const auto& entry) { return entry.second.expired(); });
+    }
+  }
+  return table;
+}
+
+void ServiceCompiler::place_frontends(const CompiledService& service) {
+  for (const IpAddress& vip : service.vips) {
+    for (const CompiledPort& port : service.ports) {
+      if (port.family == vip.family) {
+        frontends_[vip][port.key] = port.port;
+      }
+    }
+    changed_addresses_[vip] = true;
+  }
+}
+
+void ServiceCompiler::withdraw_frontends(const CompiledService& service) {
+  for (const IpAddress& vip : service.vips) {
+    const auto at = frontends_.find(vip);
+    if (at == frontends_.end()) {
+      continue;
+    }
+    for (const CompiledPort& port : service.ports) {
+      const auto held = at->second.find(port.key);
+      if (held != at->second.end() && held->second == port.port) {
+        at->second.erase(held);
+      }
+    }
+    if (at->second.empty()) {
+      frontends_.erase(at);
+    }
+    changed_addresses_[vip] = true;
+  }
+}
+
+void ServiceCompiler::refresh_addresses() {
+  for (const auto& [vip, ports] : frontends_) {
+    changed_addresses_[vip] = true;
+  }
+}
+
+std::shared_ptr<const AddressEntry> ServiceCompiler::entry_for(const IpAddress& vip) const {
+  const auto at = frontends_.find(vip);
+  if (at == frontends_.end()) {
+    return nullptr;
+  }
+  auto entry = std::make_shared<AddressEntry>();
+  entry->address = vip;
+  entry->kind = AddressKind::kVip;
+  entry->answer_ports = answer_ports_(vip);
+  for (const auto& [key, port] : at->second) {
+    entry->frontends.push_back({key, port});
+    entry->answers_echo = entry->answers_echo || port->maglev != nullptr;
+  }
+  return entry;
+}
+
+ServiceCompiler::Built ServiceCompiler::build() {
+  Built built;
+  if (!changed_bindings_.empty()) {
+    std::vector<BindingTable::Change> changes;
+    for (const auto& [slot, binding] : changed_bindings_) {
+      changes.push_back({slot, binding});
+    }
+    bindings_ = std::make_shared<BindingTable>(bindings_->with(changes));
+  }
+  built.bindings = bindings_;
+  for (const auto& [vip, changed] : changed_addresses_) {
+    built.addresses.push_back({vip, entry_for(vip)});
+  }
+  built.disruptive = disruptive_;
+  built.new_ports = std::move(new_ports_);
+  built.new_bindings = std::move(new_bindings_);
+  changed_bindings_.clear();
+  changed_addresses_.clear();
+  new_ports_.clear();
+  new_bindings_.clear();
+  disruptive_ = false;
+  return built;
+}
+
+void ServiceCompiler::reclaim(std::uint64_t seen_by_all,
+                              const std::function<std::uint64_t(std::uint32_t)>& flows,
+                              const std::function<std::uint64_t(std::uint32_t)>& flows_of_port) {
+  slots_.reclaim(seen_by_all, [&](std::uint32_t slot) {
+    const bool idle = flows(slot) == 0;
+    slots_used_ -= idle ? 1 : 0;
+    return idle;
+  });
+  port_ids_.reclaim(seen_by_all, [&](std::uint32_t id) {
+    const bool idle = flows_of_port(id) == 0;
+    if (idle) {
+      --ids_used_;
+      owners_.erase(id);
+    }
+    return idle;
+  });
+}
+
+bool ServiceCompiler::reclaimable() const {
+  return slots_.any_resting() || port_ids_.any_resting();
+}
+
+const CompiledService* ServiceCompiler::find(const std::string& provider,
+                                             const ServiceName& name) const {
+  const auto at = services_.find({provider, name});
+  return at == services_.end() ? nullptr : &at->second;
+}
+
+const ServiceCompiler::Owner* ServiceCompiler::owner_of(std::uint32_t id) const {
+  const auto at = owners_.find(id);
+  return at == owners_.end() ? nullptr : &at->second;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/result.h"
+#include "controlplane/model/service.h"
+#include "controlplane/model/slots.h"
+#include "dataplane/snapshot/snapshot.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+namespace sluice::model {
+
+// What became of an endpoint of a service port.
+struct CompiledEndpoint {
+  IpAddress address;
+  std::uint16_t port = 0;
+  std::uint16_t weight = 1;
+  std::uint32_t slot = 0;  // 0: never used, it has no binding
+  BindingState state = BindingState::kFree;
+  std::string reason;  // why it takes no new flows
+};
+
+// One port of a service in one family: what its frontends share.
+struct CompiledPort {
+  std::uint32_t id = 0;  // snapshot ServicePort::id
+  std::string name;
+  Family family = Family::kIpv4;
+  PortKey key;
+  std::vector<CompiledEndpoint> endpoints;  // sorted by address and port
+  std::shared_ptr<const ServicePort> port;
+};
+
+struct CompiledService {
+  std::vector<IpAddress> vips;
+  std::vector<CompiledPort> ports;
+};
+
+// Services -> the service side of a snapshot. Chooses among endpoints (KUBERNETES 2.2), assigns
+// slots, builds Maglev tables and the copy-on-write tables. A change costs what it changes: only
+// the services passed to update() and remove() are looked at. Pure but for the state it keeps
+// between calls; one thread.
+class ServiceCompiler {
+ public:
+  // `answer_ports`: on which ports ARP/ND for an address is answered.
+  using AnswerPorts = std::function<std::uint16_t(const IpAddress&)>;
+  struct Limits {
+    std::uint32_t service_ports;
+    std::uint32_t bindings;
+  };
+  ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, AnswerPorts answer_ports);
+
+  // Whether the ids and slots that these services add would fit; nothing is changed.
+  [[nodiscard]] bool fits(const std::vector<const Service*>& services) const;
+  // `epoch`: of the snapshot the next build() makes.
+  void update(const std::string& provider, const Service& service, std::uint64_t epoch);
+  void remove(const std::string& provider, const ServiceName& name, std::uint64_t epoch);
+  // Answer ports have changed for many: every VIP's entry is made again.
+  void refresh_addresses();
+
+  // Frees ids and slots that nothing uses any more. `flows`: how many live flows a binding slot
+  // has.
+  void reclaim(std::uint64_t seen_by_all, const std::function<std::uint64_t(std::uint32_t)>& flows,
+               const std::function<std::uint64_t(std::uint32_t)>& flows_of_port);
+  [[nodiscard]] bool reclaimable() const;
+
+  // Takes what changed since the last call into tables that share the rest.
+  struct Built {
+    std::shared_ptr<const BindingTable> bindings;
+    std::vector<AddressTable::Change> addresses;
+    bool disruptive = false;                  // something was removed: policy_epoch
+    std::vector<std::uint32_t> new_ports;     // ids whose counters start now
+    std::vector<std::uint32_t> new_bindings;  // slots likewise
+  };
+  [[nodiscard]] Built build();
+
+  [[nodiscard]] const CompiledService* find(const std::string& provider,
+                                            const ServiceName& name) const;
+  // Backends of all services that take or keep flows, for next hops to be resolved in advance.
+  [[nodiscard]] const std::map<IpAddress, std::uint32_t>& backends() const { return backends_; }
+  // Who a ServicePort::id belongs to.
+  struct Owner {
+    std::string provider;
+    ServiceName name;
+    std::string port;
+  };
+  [[nodiscard]] const Owner* owner_of(std::uint32_t id) const;
+
+ private:
+  using Key = std::pair<std::string, ServiceName>;
+  using MaglevKey = std::vector<std::tuple<IpAddress, std::uint16_t, std::uint16_t>>;
+
+  CompiledPort compile_port(const Key& key, const Service& service, const ServicePortSpec& spec,
+                            Family family, CompiledPort* before, std::uint64_t epoch);
+  void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
+  void release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id, std::uint64_t epoch);
+  void release_port(const CompiledPort& port, std::uint64_t epoch);
+  std::shared_ptr<const MaglevTable> maglev_for(const std::vector<MaglevEndpoint>& endpoints);
+  void place_frontends(const CompiledService& service);
+  void withdraw_frontends(const CompiledService& service);
+  [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& vip) const;
+
+  std::uint64_t seed_;
+  Limits limits_;
+  AnswerPorts answer_ports_;
+  Slots port_ids_;
+  Slots slots_;
+  std::uint32_t ids_used_ = 0;
+  std::uint32_t slots_used_ = 0;
+  std::vector<std::uint8_t> incarnations_;  // by slot
+  std::map<Key, CompiledService> services_;
+  std::unordered_map<std::uint32_t, Owner> owners_;
+  std::map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
+  std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
+  std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
+
+  // Since the last build().
+  std::map<std::uint32_t, Binding> changed_bindings_;
+  std::map<IpAddress, bool> changed_addresses_;
+  bool disruptive_ = false;
+  std::vector<std::uint32_t> new_ports_;
+  std::vector<std::uint32_t> new_bindings_;
+  std::shared_ptr<const BindingTable> bindings_;
+};
+
+// Which of `endpoints` take new flows (Cluster policy): the ready ones; when none is ready, those
+// that still serve while they terminate. Why not, for the others.
+struct Chosen {
+  bool active = false;
+  std::string reason;
+};
+std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints);
+
+}  // namespace sluice::model

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/config.h"
+
+#include "dataplane/snapshot/limits.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <set>
+
+namespace sluice::model {
+namespace {
+
+constexpr std::uint64_t kDefaultMaglevSeed = 0x736c'7569'6365'0001ULL;
+constexpr std::uint64_t kIdleSleepMaxUs = 100;
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+constexpr std::array<Unit, 5> kDurations{
+    {{"us", 1}, {"ms", 1'000}, {"s", 1'000'000}, {"m", 60'000'000}, {"h", 3'600'000'000}}};
+constexpr std::array<Unit, 4> kSizes{
+    {{"", 1}, {"KiB", 1ULL << 10U}, {"MiB", 1ULL << 20U}, {"GiB", 1ULL << 30U}}};
+
+// Reads "12unit" at the front of `text`; removes it.
+template <std::size_t N>
+std::optional<std::uint64_t> take(std::string_view& text, const std::array<Unit, N>& units) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) {
+    return std::nullopt;
+  }
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  const std::size_t length = std::min(text.find_first_of("0123456789"), text.size());
+  const std::string_view unit = text.substr(0, length);
+  for (const Unit& known : units) {
+    if (known.name == unit && number <= UINT64_MAX / known.factor / 4) {
+      text.remove_prefix(length);
+      return number * known.factor;
+    }
+  }
+  return std::nullopt;
+}
+
+std::uint32_t bounded(std::uint32_t given, std::uint32_t otherwise, std::uint32_t low,
+                      std::uint32_t high, const std::string& path, Faults& faults) {
+  if (given == 0) {
+    return otherwise;
+  }
+  if (given < low || given > high) {
+    faults.add(path, std::to_string(given) + " is out of range; use " + std::to_string(low) +
+                         " to " + std::to_string(high));
+  }
+  return given;
+}
+
+std::uint16_t descriptors(std::uint32_t given, const std::string& path, Faults& faults) {
+  const std::uint32_t value = bounded(given, 1024, 64, 32'768, path, faults);
+  if (!std::has_single_bit(value)) {
+    faults.add(path, std::to_string(value) + " is not a power of two; use 512 or 1024");
+  }
+  return static_cast<std::uint16_t>(value);
+}
+
+void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Faults& faults) {
+  config.lcores.assign(input.lcores.begin(), input.lcores.end());
+  if (config.lcores.empty()) {
+    config.lcores = {cpus > 1 ? 1U : 0U};
+  }
+  if (config.lcores.size() > 1) {
+    faults.unimplemented.push_back(
+        {"dataplane.lcores", "more than one forwarding lcore is not built yet; name one"});
+  }
+  config.hugepages = !input.no_hugepages;
+  const auto memory = parse_size(input.memory.empty() ? "512MiB" : input.memory);
+  if (!memory || *memory < (64ULL << 20U)) {
+    faults.add("dataplane.memory",
+               "'" + input.memory + "' is not a size of at least 64MiB; write it like 512MiB");
+  }
+  config.memory_bytes = memory.value_or(0);
+  const auto sleep = parse_duration_us(input.idle_sleep.empty() ? "0s" : input.idle_sleep);
+  if (!sleep || *sleep > kIdleSleepMaxUs) {
+    faults.add("dataplane.idleSleep",
+               "'" + input.idle_sleep + "' is not a duration of at most 100us; write 100us or 0s");
+  }
+  config.idle_sleep_us = static_cast<std::uint32_t>(sleep.value_or(0));
+  config.flows_ipv4 =
+      bounded(input.flows_ipv4, 262'144, 64, 100'000'000, "dataplane.flowsIpv4", faults);
+  config.flows_ipv6 =
+      bounded(input.flows_ipv6, 65'536, 64, 100'000'000, "dataplane.flowsIpv6", faults);
+  config.bindings =
+      bounded(input.bindings, 65'536, 16, kBindingsMax - 1, "dataplane.bindings", faults);
+  config.service_ports =
+      bounded(input.service_ports, 16'384, 16, kServicePortsMax, "dataplane.servicePorts", faults);
+  config.maglev_seed = input.maglev_seed == 0 ? kDefaultMaglevSeed : input.maglev_seed;
+  config.eal_arguments = input.eal_arguments;
+}
+
+std::optional<InterfaceAddress> parse_interface_address(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  const auto address = parse_ip(text.substr(0, slash));
+  if (!address || slash == std::string::npos) {
+    return std::nullopt;
+  }
+  unsigned length = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + slash + 1, end, length);
+  if (error != std::errc{} || stop != end || length > address->bits()) {
+    return std::nullopt;
+  }
+  return InterfaceAddress{*address, static_cast<std::uint8_t>(length)};
+}
+
+void check_static(const PortInput& input, const std::string& path, PortConfig& port,
+                  Faults& faults) {
+  if (port.twin && !(input.addresses.empty() && input.neighbours.empty() && input.routes.empty())) {
+    faults.add(path, "addresses, neighbours and routes are the kernel's on a port with a twin; " +
+                         std::string("use ip(8) there, or set twin: none"));
+    return;
+  }
+  for (std::size_t i = 0; i < input.addresses.size(); ++i) {
+    const auto address = parse_interface_address(input.addresses[i]);
+    if (!address) {
+      faults.add(path + ".addresses[" + std::to_string(i) + "]",
+                 "'" + input.addresses[i] + "' is not ADDRESS/LENGTH");
+      continue;
+    }
+    port.addresses.push_back(*address);
+  }
+  for (std::size_t i = 0; i < input.neighbours.size(); ++i) {
+    const auto address = parse_ip(input.neighbours[i].address);
+    const auto mac = parse_mac(input.neighbours[i].mac);
+    if (!address || !mac) {
+      faults.add(path + ".neighbours[" + std::to_string(i) + "]",
+                 "an IP address and a MAC like 02:00:00:00:00:01 are needed");
+      continue;
+    }
+    port.neighbours.push_back({*address, *mac});
+  }
+  for (std::size_t i = 0; i < input.routes.size(); ++i) {
+    const auto prefix = parse_prefix(input.routes[i].prefix);
+    const auto gateway = parse_ip(input.routes[i].gateway);
+    if (!prefix || !gateway || prefix->address.family != gateway->family) {
+      faults.add(path + ".routes[" + std::to_string(i) + "]",
+                 "a prefix without host bits and a gateway of its family are needed");
+      continue;
+    }
+    port.routes.push_back({*prefix, *gateway});
+  }
+}
+
+PortConfig check_port(const PortInput& input, const std::string& path, Faults& faults) {
+  PortConfig port;
+  port.name = input.name;
+  port.device = input.device;
+  const bool named = !input.name.empty() && input.name.size() <= 15 &&
+                     input.name.find_first_of("/: \t") == std::string::npos;
+  if (!named) {
+    faults.add(path + ".name", "'" + input.name + "' is not an interface name; use 1 to 15 " +
+                                   "characters without '/', ':' and spaces");
+  }
+  if (input.device.empty()) {
+    faults.add(path + ".device", "no device is named; give a PCI address or a DPDK virtual device");
+  }
+  if (!input.twin.empty() && input.twin != "tap" && input.twin != "none") {
+    faults.add(path + ".twin", "'" + input.twin + "' is unknown; use 'tap' or 'none'");
+  }
+  port.twin = input.twin != "none";
+  if (!input.transit.empty() && input.transit != "drop" && input.transit != "kernel") {
+    faults.add(path + ".transit", "'" + input.transit + "' is unknown; use 'drop' or 'kernel'");
+  }
+  port.transit_to_kernel = input.transit == "kernel";
+  if (port.transit_to_kernel && !port.twin) {
+    faults.add(path + ".transit", "'kernel' needs a twin; set twin: tap");
+  }
+  port.mtu =
+      static_cast<std::uint16_t>(bounded(input.mtu, 1500, 1280, 9000, path + ".mtu", faults));
+  port.rx_descriptors = descriptors(input.rx_descriptors, path + ".rxDescriptors", faults);
+  port.tx_descriptors = descriptors(input.tx_descriptors, path + ".txDescriptors", faults);
+  for (std::size_t i = 0; i < input.announce_on.size(); ++i) {
+    const auto prefix = parse_prefix(input.announce_on[i]);
+    if (!prefix) {
+      faults.add(path + ".announceOn[" + std::to_string(i) + "]",
+                 "'" + input.announce_on[i] + "' is not a prefix without host bits");
+      continue;
+    }
+    port.announce_on.push_back(*prefix);
+  }
+  check_static(input, path, port, faults);
+  return port;
+}
+
+void check_ports(const ConfigInput& input, Config& config, Faults& faults) {
+  if (input.ports.empty() || input.ports.size() > kPortsMax) {
+    faults.add("ports",
+               std::to_string(input.ports.size()) + " ports are given; 1 to 16 are needed");
+  }
+  std::set<std::string> names;
+  std::set<std::string> devices;
+  for (std::size_t i = 0; i < input.ports.size(); ++i) {
+    const std::string path = "ports[" + std::to_string(i) + "]";
+    config.ports.push_back(check_port(input.ports[i], path, faults));
+    if (!names.insert(input.ports[i].name).second) {
+      faults.add(path + ".name", "'" + input.ports[i].name + "' names two ports");
+    }
+    const std::string& device = input.ports[i].device;
+    if (!device.empty() && !devices.insert(device.substr(0, device.find(','))).second) {
+      faults.add(path + ".device", "'" + device +
+                                       "' is given twice; number virtual devices, as in " +
+                                       "net_af_xdp0 and net_af_xdp1");
+    }
+  }
+}
+
+std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_range(const std::string& text) {
+  const std::size_t dash = text.find('-');
+  if (dash == std::string::npos) {
+    return std::nullopt;
+  }
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  const char* end = text.data() + text.size();
+  const auto a = std::from_chars(text.data(), text.data() + dash, first);
+  const auto b = std::from_chars(text.data() + dash + 1, end, last);
+  if (a.ec != std::errc{} || a.ptr != text.data() + dash || b.ec != std::errc{} || b.ptr != end ||
+      first == 0 || last > 65'535 || first > last) {
+    return std::nullopt;
+  }
+  return std::pair{first, last + 1};
+}
+
+void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
+  if (input.snat.empty() || input.snat.size() > kSnatAddressesMax) {
+    faults.add("snat",
+               std::to_string(input.snat.size()) + " addresses are given; 1 to 256 are needed");
+  }
+  std::set<IpAddress> taken;
+  for (std::size_t i = 0; i < input.snat.size(); ++i) {
+    const std::string path = "snat[" + std::to_string(i) + "]";
+    const auto address = parse_ip(input.snat[i].address);
+    const std::string& text = input.snat[i].port_range;
+    const auto range = parse_range(text.empty() ? "1024-65535" : text);
+    if (!address || address->is_multicast() || address->is_loopback() ||
+        address->is_unspecified()) {
+      faults.add(path + ".address", "'" + input.snat[i].address + "' is not a unicast IP address");
+    } else if (!taken.insert(*address).second) {
+      faults.add(path + ".address", "'" + input.snat[i].address + "' is given twice");
+    }
+    if (!range) {
+      faults.add(path + ".portRange", "'" + text + "' is not a range; write it like 1024-65535");
+    }
+    if (address && range) {
+      config.snat.push_back({*address, range->first, range->second});
+      config.snat_range_given.push_back(!text.empty());
+    }
+  }
+}
+
+void check_api(const ConfigInput& input, Config& config, Faults& faults) {
+  const std::string listen = input.listen.empty() ? "unix:/run/sluice/sluice.sock" : input.listen;
+  if (listen.rfind("unix:", 0) != 0) {
+    faults.unimplemented.push_back(
+        {"api.listen", "'" + listen + "': TCP is not built yet; use unix:PATH"});
+    return;
+  }
+  config.socket_path = listen.substr(5);
+  if (config.socket_path.empty() || config.socket_path[0] != '/' ||
+      config.socket_path.size() > 107) {
+    faults.add("api.listen", "'" + listen + "' is not a socket; use unix: and an absolute path " +
+                                 "of at most 107 characters");
+  }
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_duration_us(const std::string& text) {
+  std::string_view rest = text;
+  std::uint64_t total = 0;
+  if (rest.empty()) {
+    return std::nullopt;
+  }
+  while (!rest.empty()) {
+    const auto part = take(rest, kDurations);
+    if (!part) {
+      return std::nullopt;
+    }
+    total += *part;
+  }
+  return total;
+}
+
+std::optional<std::uint64_t> parse_size(const std::string& text) {
+  std::string_view rest = text;
+  const auto size = take(rest, kSizes);
+  return rest.empty() ? size : std::nullopt;
+}
+
+Result<Config> validate(const ConfigInput& input, unsigned cpus) {
+  Faults faults;
+  Config config;
+  config.name = input.name;
+  check_dataplane(input, cpus, config, faults);
+  check_ports(input, config, faults);
+  check_snat(input, config, faults);
+  check_api(input, config, faults);
+  static const std::set<std::string> kLevels{"error", "warning", "info", "debug"};
+  config.log_level = input.log_level.empty() ? "info" : input.log_level;
+  if (!kLevels.contains(config.log_level)) {
+    faults.add("log.level",
+               "'" + config.log_level + "' is unknown; use error, warning, info or debug");
+  }
+  if (!faults.empty()) {
+    return faults.to_error();
+  }
+  return config;
+}
+
+std::optional<Fault> check_snat_dedicated(const Config& config,
+                                          const std::vector<IpAddress>& host_addresses,
+                                          std::uint32_t ephemeral_begin,
+                                          std::uint32_t ephemeral_end) {
+  for (std::size_t i = 0; i < config.snat.size(); ++i) {
+    const SnatAddress& snat = config.snat[i];
+    const bool shared = std::find(host_addresses.begin(), host_addresses.end(), snat.address) !=
+                        host_addresses.end();
+    const bool disjoint = snat.port_end <= ephemeral_begin || snat.port_begin >= ephemeral_end;
+    if (shared && !(config.snat_range_given[i] && disjoint)) {
+      return Fault{"snat[" + std::to_string(i) + "].address",
+                   sluice::to_string(snat.address) +
+                       " is an address of this host too; use one that is nobody's, or give a "
+                       "portRange outside ip_local_port_range (" +
+                       std::to_string(ephemeral_begin) + "-" + std::to_string(ephemeral_end - 1) +
+                       ")"};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/result.h"
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/snapshot.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+// The configuration as values: see proto/sluice/v1/config.proto for what each setting means.
+namespace sluice::model {
+
+struct NeighbourInput {
+  std::string address;
+  std::string mac;
+};
+struct RouteInput {
+  std::string prefix;
+  std::string gateway;
+};
+struct PortInput {
+  std::string name, device, twin, transit;
+  std::uint32_t mtu = 0;
+  std::uint32_t rx_descriptors = 0;
+  std::uint32_t tx_descriptors = 0;
+  std::vector<std::string> announce_on, addresses;
+  std::vector<NeighbourInput> neighbours;
+  std::vector<RouteInput> routes;
+};
+struct SnatInput {
+  std::string address, port_range;
+};
+struct ConfigInput {
+  std::string name, memory, idle_sleep, listen, log_level;
+  std::vector<std::uint32_t> lcores;
+  bool no_hugepages = false;
+  std::uint32_t flows_ipv4 = 0, flows_ipv6 = 0, bindings = 0, service_ports = 0;
+  std::uint64_t maglev_seed = 0;
+  std::vector<std::string> eal_arguments;
+  std::vector<PortInput> ports;
+  std::vector<SnatInput> snat;
+};
+
+struct InterfaceAddress {
+  IpAddress address;
+  std::uint8_t prefix_length = 0;
+};
+struct StaticNeighbour {
+  IpAddress address;
+  MacAddress mac{};
+};
+struct StaticRoute {
+  IpPrefix prefix;
+  IpAddress gateway;
+};
+
+struct PortConfig {
+  std::string name;
+  std::string device;
+  std::uint16_t mtu = 1500;
+  bool twin = true;
+  bool transit_to_kernel = false;
+  std::uint16_t rx_descriptors = 1024;
+  std::uint16_t tx_descriptors = 1024;
+  std::vector<IpPrefix> announce_on;
+  std::vector<InterfaceAddress> addresses;
+  std::vector<StaticNeighbour> neighbours;
+  std::vector<StaticRoute> routes;
+};
+
+struct Config {
+  std::string name;
+  std::vector<unsigned> lcores;
+  std::uint64_t memory_bytes = 512ULL << 20U;
+  bool hugepages = true;
+  std::uint32_t idle_sleep_us = 0;
+  std::uint32_t flows_ipv4 = 262'144;
+  std::uint32_t flows_ipv6 = 65'536;
+  std::uint32_t bindings = 65'536;
+  std::uint32_t service_ports = 16'384;
+  std::uint64_t maglev_seed = 0;
+  std::vector<std::string> eal_arguments;
+  std::vector<PortConfig> ports;
+  std::vector<SnatAddress> snat;
+  std::vector<bool> snat_range_given;  // by index of snat
+  std::string socket_path;
+  std::string log_level;
+};
+
+// Every fault with its path. `cpus`: how many this machine has, for the default lcore.
+Result<Config> validate(const ConfigInput& input, unsigned cpus);
+
+// Faults a configuration has only beside this host: a SNAT address that the host has too needs a
+// port range of its own, outside the host's ephemeral ports [ephemeral_begin, ephemeral_end).
+std::optional<Fault> check_snat_dedicated(const Config& config,
+                                          const std::vector<IpAddress>& host_addresses,
+                                          std::uint32_t ephemeral_begin,
+                                          std::uint32_t ephemeral_end);
+
+// "120s", "100us", "2h4m"; nothing for anything else. Microseconds.
+std::optional<std::uint64_t> parse_duration_us(const std::string& text);
+// "512MiB", "1GiB", "64KiB", "4096"; nothing for anything else. Bytes.
+std::optional<std::uint64_t> parse_size(const std::string& text);
+
+}  // namespace sluice::model

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/result.h"
+#include "controlplane/model/service.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace sluice::model {
+
+// One write, its services validated one by one already; `upsert[i]` came from path "upsert[i]".
+struct Transaction {
+  std::string provider;
+  std::vector<Service> upsert;
+  std::vector<ServiceName> remove;
+  bool replace = false;  // services of the provider that are not in upsert go
+  std::optional<std::uint64_t> expected_revision;
+  bool dry_run = false;
+};
+
+// What a transaction will do: decided before anything is done, so that it is done wholly or not.
+struct Plan {
+  std::string provider;
+  std::vector<Service> created;
+  std::vector<Service> changed;
+  std::vector<ServiceName> unchanged;
+  std::vector<ServiceName> removed;
+
+  [[nodiscard]] bool empty() const { return created.empty() && changed.empty() && removed.empty(); }
+};
+
+// All services that anybody wants, by provider; and who holds which frontend. Pure: no clock, no
+// thread.
+class Desired {
+ public:
+  struct Stored {
+    Service service;
+    std::uint64_t revision = 0;  // of the provider, when it last changed
+  };
+  struct Provider {
+    std::uint64_t revision = 0;
+    std::map<ServiceName, Stored> services;
+  };
+  // Addresses no VIP may be: the gateway's own SNAT addresses.
+  explicit Desired(std::set<IpAddress> reserved = {}) : reserved_(std::move(reserved)) {}
+
+  // INVALID_ARGUMENT with every fault, ALREADY_EXISTS naming the holder of a frontend, ABORTED for
+  // another revision, NOT_FOUND for a service to remove that is not there.
+  [[nodiscard]] Result<Plan> plan(const Transaction& transaction) const;
+  // Does what was planned against this very state; returns the provider's new revision, which is
+  // the old one when the plan is empty.
+  std::uint64_t commit(const Plan& plan);
+
+  [[nodiscard]] const std::map<std::string, Provider>& providers() const { return providers_; }
+  [[nodiscard]] std::uint64_t revision(const std::string& provider) const;
+  [[nodiscard]] std::size_t services() const;
+  [[nodiscard]] const Stored* find(const std::string& provider, const ServiceName& name) const;
+
+ private:
+  struct Holder {
+    std::string provider;
+    ServiceName name;
+    friend bool operator==(const Holder&, const Holder&) = default;
+  };
+  void check_frontends(const Transaction& transaction, const std::set<ServiceName>& leaving,
+                       Faults& faults, std::optional<Error>& taken) const;
+  void forget(const std::string& provider, const Service& service);
+  void remember(const std::string& provider, const Service& service);
+
+  std::set<IpAddress> reserved_;
+  std::map<std::string, Provider> providers_;
+  std::map<FrontendKey, Holder> holders_;
+};
+
+}  // namespace sluice::model

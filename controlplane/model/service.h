@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "dataplane/net/address.h"
+#include "dataplane/snapshot/services.h"
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+// Services as values. `*Input` is what somebody wrote, unchecked; validate() makes the others of
+// it, in which every invariant of proto/sluice/v1/service.proto holds.
+namespace sluice::model {
+
+struct ServiceName {
+  std::string space;  // namespace
+  std::string name;
+
+  friend auto operator<=>(const ServiceName&, const ServiceName&) = default;
+};
+inline std::string to_string(const ServiceName& name) {
+  return name.space + "/" + name.name;
+}
+
+struct Conditions {
+  std::optional<bool> ready;
+  std::optional<bool> serving;
+  std::optional<bool> terminating;
+
+  friend bool operator==(const Conditions&, const Conditions&) = default;
+};
+
+struct ServicePortInput {
+  std::string name;
+  std::string protocol;
+  std::int64_t port = 0;
+  std::int64_t target_port = 0;
+  std::string app_protocol;
+};
+
+struct EndpointInput {
+  std::vector<std::string> addresses;
+  Conditions conditions;
+  std::string hostname;
+  std::string node_name;
+  std::string zone;
+  std::string network;
+  std::map<std::string, std::int64_t> ports;
+  std::optional<std::int64_t> weight;
+};
+
+struct ServiceInput {
+  ServiceName name;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;
+  std::string uid;
+  std::string type;
+  std::vector<std::string> load_balancer_ips;
+  std::string load_balancer_ip;
+  std::string mode;
+  std::string network;
+  std::string no_endpoints;
+  std::string session_affinity;
+  std::string external_traffic_policy;
+  std::string internal_traffic_policy;
+  std::vector<ServicePortInput> ports;
+  std::vector<EndpointInput> endpoints;
+  std::vector<std::string> later;  // paths of fields that are set and not built yet
+};
+
+struct ServicePortSpec {
+  std::string name;
+  std::uint8_t protocol = 0;  // IP protocol number
+  std::uint16_t port = 0;
+  std::uint16_t target_port = 0;
+  std::string app_protocol;
+
+  friend bool operator==(const ServicePortSpec&, const ServicePortSpec&) = default;
+};
+
+struct Endpoint {
+  IpAddress address;
+  Conditions conditions;
+  std::string hostname;
+  std::string node_name;
+  std::string zone;
+  std::map<std::string, std::uint16_t> ports;  // overrides of target_port, by port name
+  std::uint16_t weight = 1;
+
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+struct Service {
+  ServiceName name;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;
+  std::vector<IpAddress> vips;
+  std::vector<ServicePortSpec> ports;
+  std::vector<Endpoint> endpoints;
+
+  friend bool operator==(const Service&, const Service&) = default;
+};
+
+// Address, port and protocol: what has one holder in the whole gateway.
+struct FrontendKey {
+  IpAddress address;
+  PortKey key;
+
+  friend auto operator<=>(const FrontendKey&, const FrontendKey&) = default;
+};
+std::string to_string(const FrontendKey& key);
+// "TCP", "UDP".
+std::string name_of_protocol(std::uint8_t protocol);
+
+}  // namespace sluice::model

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/validate.h"
+
+#include "dataplane/net/headers.h"
+#include "dataplane/snapshot/limits.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <tuple>
+
+namespace sluice::model {
+namespace {
+
+constexpr std::size_t kPortsPerServiceMax = 100;
+constexpr std::int64_t kWeightMax = 100;
+
+std::string at(const std::string& path, const char* field, std::size_t index) {
+  return path + "." + field + "[" + std::to_string(index) + "]";
+}
+
+std::uint16_t check_port(std::int64_t port, bool zero_allowed, const std::string& path,
+                         Faults& faults) {
+  if (port < (zero_allowed ? 0 : 1) || port > 65'535) {
+    faults.add(path, std::to_string(port) + " is not a port; use 1 to 65535");
+    return 0;
+  }
+  return static_cast<std::uint16_t>(port);
+}
+
+void check_name(const std::string& name, const std::string& path, Faults& faults) {
+  if (!is_label(name)) {
+    faults.add(path, "'" + name + "' is not a name; use 1 to 63 of a-z, 0-9 and '-', beginning " +
+                         "and ending with a letter or digit");
+  }
+}
+
+// A value that has one meaning today and others later.
+void check_word(const std::string& word, const std::string& only,
+                const std::vector<std::string>& later, const std::string& path, Faults& faults) {
+  if (word.empty() || word == only) {
+    return;
+  }
+  if (std::find(later.begin(), later.end(), word) != later.end()) {
+    faults.unimplemented.push_back({path, "'" + word + "' is not built yet; use '" + only + "'"});
+  } else {
+    faults.add(path, "'" + word + "' is unknown; use '" + only + "'");
+  }
+}
+
+void check_annotations(const ServiceInput& input, const std::string& path, Faults& faults) {
+  for (const auto& [key, value] : input.annotations) {
+    if (key.rfind("sluice.dev/", 0) == 0) {
+      faults.add(path + ".metadata.annotations[" + key + "]",
+                 "no such annotation; keys under sluice.dev/ have a meaning or are refused");
+    }
+  }
+}
+
+void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
+  check_word(input.type, "LoadBalancer", {"ClusterIP", "NodePort", "ExternalName"}, spec + ".type",
+             faults);
+  check_word(input.session_affinity, "None", {"ClientIP"}, spec + ".sessionAffinity", faults);
+  check_word(input.external_traffic_policy, "Cluster", {"Local"}, spec + ".externalTrafficPolicy",
+             faults);
+  check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
+             faults);
+  check_word(input.mode, "FULL_NAT", {"DNAT", "TUNNEL"}, spec + ".forwarding.mode", faults);
+  check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
+  if (!input.network.empty() && input.network != "default") {
+    faults.unimplemented.push_back(
+        {spec + ".forwarding.network", "networks other than 'default' are not built yet"});
+  }
+}
+
+bool is_usable_unicast(const IpAddress& address) {
+  const bool broadcast = address.is_ipv4() && address.v4().value.raw == 0xffff'ffff;
+  return !address.is_unspecified() && !address.is_loopback() && !address.is_multicast() &&
+         !address.is_link_local() && !broadcast;
+}
+
+std::optional<IpAddress> check_address(const std::string& text, const std::string& path,
+                                       Faults& faults) {
+  const auto address = parse_ip(text);
+  if (!address) {
+    faults.add(path, "'" + text + "' is not an IP address; write it like 203.0.113.10 or " +
+                         "2001:db8::10");
+    return std::nullopt;
+  }
+  if (!is_usable_unicast(*address)) {
+    faults.add(path, "'" + text + "' cannot be reached over a network; use a global or private " +
+                         "unicast address");
+    return std::nullopt;
+  }
+  return address;
+}
+
+std::vector<IpAddress> check_vips(const ServiceInput& input, const std::string& spec,
+                                  Faults& faults) {
+  std::vector<std::pair<std::string, std::string>> given;
+  for (std::size_t i = 0; i < input.load_balancer_ips.size(); ++i) {
+    given.emplace_back(at(spec, "loadBalancerIPs", i), input.load_balancer_ips[i]);
+  }
+  if (!input.load_balancer_ip.empty()) {
+    given.emplace_back(spec + ".loadBalancerIP", input.load_balancer_ip);
+  }
+  if (given.empty()) {
+    faults.add(spec + ".loadBalancerIPs",
+               "no address is given, and addresses are not allocated yet; name at least one");
+  }
+  std::vector<IpAddress> vips;
+  for (const auto& [path, text] : given) {
+    const auto address = check_address(text, path, faults);
+    if (!address) {
+      continue;
+    }
+    if (std::find(vips.begin(), vips.end(), *address) != vips.end()) {
+      faults.add(path, "'" + text + "' is given twice; remove one");
+    }
+    vips.push_back(*address);
+  }
+  return vips;
+}
+
+std::uint8_t check_protocol(const std::string& protocol, const std::string& path, Faults& faults) {
+  if (protocol == "UDP") {
+    return kProtocolUdp;
+  }
+  if (protocol == "SCTP") {
+    faults.unimplemented.push_back({path, "'SCTP' is not built yet; use 'TCP' or 'UDP'"});
+  } else if (!protocol.empty() && protocol != "TCP") {
+    faults.add(path, "'" + protocol + "' is not a protocol; use 'TCP' or 'UDP'");
+  }
+  return kProtocolTcp;
+}
+
+std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::string& spec,
+                                         Faults& faults) {
+  if (input.ports.empty() || input.ports.size() > kPortsPerServiceMax) {
+    faults.add(spec + ".ports",
+               std::to_string(input.ports.size()) + " ports are given; a service has 1 to 100");
+  }
+  std::vector<ServicePortSpec> ports;
+  std::set<std::pair<std::uint16_t, std::uint8_t>> taken;
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < input.ports.size(); ++i) {
+    const ServicePortInput& given = input.ports[i];
+    const std::string path = at(spec, "ports", i);
+    ServicePortSpec port;
+    port.name = given.name;
+    port.app_protocol = given.app_protocol;
+    port.protocol = check_protocol(given.protocol, path + ".protocol", faults);
+    port.port = check_port(given.port, false, path + ".port", faults);
+    port.target_port = check_port(given.target_port, true, path + ".targetPort", faults);
+    port.target_port = port.target_port == 0 ? port.port : port.target_port;
+    if (!given.name.empty() || input.ports.size() > 1) {
+      check_name(given.name, path + ".name", faults);
+    }
+    if (!names.insert(given.name).second) {
+      faults.add(path + ".name", "'" + given.name + "' names two ports; names are distinct");
+    }
+    if (port.port != 0 && !taken.emplace(port.port, port.protocol).second) {
+      faults.add(path + ".port", "duplicate frontend: port " + std::to_string(port.port) + "/" +
+                                     name_of_protocol(port.protocol) +
+                                     " is in this service already");
+    }
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePortSpec>& ports,
+                        const std::string& path, Faults& faults) {
+  Endpoint endpoint;
+  if (given.addresses.size() != 1) {
+    faults.add(path + ".addresses", std::to_string(given.addresses.size()) +
+                                        " addresses are given; an endpoint has exactly one");
+  } else if (const auto address =
+                 check_address(given.addresses[0], path + ".addresses[0]", faults)) {
+    endpoint.address = *address;
+  }
+  const std::int64_t weight = given.weight.value_or(1);
+  if (weight < 1 || weight > kWeightMax) {
+    faults.add(path + ".weight", std::to_string(weight) +
+                                     " is out of range; use 1 to 100, or drain the endpoint with "
+                                     "conditions.ready: false");
+  }
+  endpoint.weight = static_cast<std::uint16_t>(std::clamp<std::int64_t>(weight, 1, kWeightMax));
+  if (!given.network.empty() && given.network != "default") {
+    faults.unimplemented.push_back(
+        {path + ".network", "networks other than 'default' are not built yet"});
+  }
+  for (const auto& [name, port] : given.ports) {
+    const bool known = std::any_of(ports.begin(), ports.end(),
+                                   [&](const ServicePortSpec& spec) { return spec.name == name; });
+    if (!known) {
+      faults.add(path + ".ports[" + name + "]", "the service has no port of this name");
+    }
+    endpoint.ports[name] = check_port(port, false, path + ".ports[" + name + "]", faults);
+  }
+  endpoint.conditions = given.conditions;
+  endpoint.hostname = given.hostname;
+  endpoint.node_name = given.node_name;
+  endpoint.zone = given.zone;
+  return endpoint;
+}
+
+std::vector<Endpoint> check_endpoints(const ServiceInput& input,
+                                      const std::vector<ServicePortSpec>& ports,
+                                      const std::vector<IpAddress>& vips, const std::string& spec,
+                                      Faults& faults) {
+  std::vector<Endpoint> endpoints;
+  if (input.endpoints.size() > kMaglevEndpointsMax) {
+    faults.add(spec + ".endpoints", std::to_string(input.endpoints.size()) +
+                                        " endpoints are given; a service has at most 65535");
+    return endpoints;
+  }
+  std::set<std::pair<IpAddress, std::map<std::string, std::uint16_t>>> taken;
+  for (std::size_t i = 0; i < input.endpoints.size(); ++i) {
+    const std::string path = at(spec, "endpoints", i);
+    const std::size_t before = faults.invalid.size();
+    Endpoint endpoint = check_endpoint(input.endpoints[i], ports, path, faults);
+    if (faults.invalid.size() == before) {
+      if (!taken.emplace(endpoint.address, endpoint.ports).second) {
+        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address) +
+                                               "' with the same ports is given twice; remove one");
+      }
+      if (std::find(vips.begin(), vips.end(), endpoint.address) != vips.end()) {
+        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address) +
+                                               "' is a VIP of this service; it cannot be its own "
+                                               "backend");
+      }
+    }
+    endpoints.push_back(std::move(endpoint));
+  }
+  return endpoints;
+}
+
+}  // namespace
+
+std::string name_of_protocol(std::uint8_t protocol) {
+  return protocol == kProtocolTcp ? "TCP" : protocol == kProtocolUdp ? "UDP" : "?";
+}
+
+std::string to_string(const FrontendKey& key) {
+  return sluice::to_string(key.address, key.key.port) + "/" + name_of_protocol(key.key.protocol);
+}
+
+bool is_label(const std::string& text) {
+  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !text.empty() && text.size() <= 63 && alphanumeric(text.front()) &&
+         alphanumeric(text.back()) &&
+         std::all_of(text.begin(), text.end(), [&](char c) { return alphanumeric(c) || c == '-'; });
+}
+
+Service validate(const ServiceInput& input, const std::string& path, Faults& faults) {
+  const std::string spec = path + ".spec";
+  Service service;
+  service.name = input.name;
+  if (service.name.space.empty()) {
+    service.name.space = "default";
+  }
+  check_name(service.name.name, path + ".metadata.name", faults);
+  check_name(service.name.space, path + ".metadata.namespace", faults);
+  check_annotations(input, path, faults);
+  check_words(input, spec, faults);
+  for (const std::string& field : input.later) {
+    faults.unimplemented.push_back(
+        {path + "." + field, "this field is not built yet; leave it out"});
+  }
+  service.labels = input.labels;
+  service.annotations = input.annotations;
+  service.vips = check_vips(input, spec, faults);
+  service.ports = check_ports(input, spec, faults);
+  service.endpoints = check_endpoints(input, service.ports, service.vips, spec, faults);
+  return service;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/result.h"
+#include "controlplane/model/service.h"
+
+#include <string>
+
+namespace sluice::model {
+
+// Checks all that one service can be checked for by itself, adding every fault under `path`
+// ("upsert[0]"), and returns what could be made of it; it is meaningful only when nothing was
+// added.
+Service validate(const ServiceInput& input, const std::string& path, Faults& faults);
+
+// RFC 1123 label.
+[[nodiscard]] bool is_label(const std::string& text);
+
+}  // namespace sluice::model
