@@ -25,7 +25,7 @@ spec:
   colour: blue
   loadBalancerIPs: [203.0.113.300]
   ports: [{name: http, port: 0}, {name: api, port: 81}]
-  endpoints: [{addresses: [10.0.0.11]}]
+  endpoints: [{addresses: [10.10.0.11]}]
 ---
 apiVersion: sluice.dev/v1
 kind: Service
@@ -33,7 +33,7 @@ metadata: {name: shop}
 spec:
   loadBalancerIPs: [203.0.113.40]
   ports: [{name: http, port: 80}, {name: again, port: 80}]
-  endpoints: [{addresses: [10.0.0.12], weight: 4000}]
+  endpoints: [{addresses: [10.10.0.12], weight: 4000}]
 """
 
 

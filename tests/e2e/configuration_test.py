@@ -157,7 +157,7 @@ def test_a_snat_address_that_a_twin_has_is_refused(lab, driver):
     topology = Topology(lab, driver)
     topology.start_gateway().stop()
     # The twins persist, with the addresses they were given.
-    topology.gateway.config["snat"][0]["address"] = "10.0.0.1"
+    topology.gateway.config["snat"][0]["address"] = "10.10.0.1"
     assert "snat[0]" in refused(topology.gateway_host, topology.gateway)
 
 

@@ -95,7 +95,7 @@ def test_vip_and_snat_address_answer_ping(testbed, vip, snat):
 def test_the_gateways_own_addresses_answer_through_the_twins(testbed):
     for address in ("192.0.2.1", "2001:db8:2::1"):
         assert can_ping(testbed.client, address)
-    for address in ("10.0.0.1", "fd00:10::1"):
+    for address in ("10.10.0.1", "2001:db8:10::1"):
         assert can_ping(testbed.backends[1], address)
 
 
@@ -154,10 +154,10 @@ def test_explain_names_what_a_live_flow_has(testbed, source, vip, backend):
     assert told["backend"] == f"{bracketed(backend(number))}:7"
     assert told["snat"] == f"{bracketed(peer)}:{peer_port}"
     assert backend(number) in told["nextHop"] and "lan0" in told["nextHop"]
-    assert int(told.get("lcore", 0)) in testbed_lcores(testbed)
+    assert int(told.get("lcore", 0)) in lcores_of(testbed)
 
 
-def testbed_lcores(testbed):
+def lcores_of(testbed):
     return [int(lcore.get("lcore", 0)) for lcore in testbed.gateway.get("status")["lcores"]]
 
 

@@ -131,7 +131,7 @@ def test_a_backend_with_a_new_mac_is_followed(testbed, vip, snat, backend):
         wait_until(lambda: neighbour_mac(testbed.host, backend(1)) == after, 10,
                    "the kernel of the gateway knowing the new MAC")
         wait_until(lambda: answers(testbed, vip), 2, "an answer from the new MAC")
-        told = testbed.gateway.get("explain", "--from", testbed_client(vip), "--to",
+        told = testbed.gateway.get("explain", "--from", address_of_client(vip), "--to",
                                    f"[{vip}]:7" if ":" in vip else f"{vip}:7",
                                    "--protocol", "udp")
         assert after in told["nextHop"]
@@ -150,5 +150,5 @@ def answers(testbed, vip):
         return False
 
 
-def testbed_client(vip):
+def address_of_client(vip):
     return "[2001:db8:2::2]:40000" if ":" in vip else "192.0.2.2:40000"

@@ -70,7 +70,7 @@ sluice::v1::ApplyRequest transaction(unsigned number) {
   port.set_port(80);
   for (unsigned host = 11; host <= 13; ++host) {
     sluice::v1::Endpoint& endpoint = *service.mutable_spec()->add_endpoints();
-    endpoint.add_addresses("10.0.0." + std::to_string(host));
+    endpoint.add_addresses("10.10.0." + std::to_string(host));
     endpoint.set_weight(1 + (number + host) % 100);
   }
   return request;

@@ -5,9 +5,9 @@
 
     client    wan  192.0.2.2/24     2001:db8:2::2/64     VIPs on-link: 203.0.113.0/24, 2001:db8:113::/64
     gateway   wan0 192.0.2.1/24     2001:db8:2::1/64     the twin of the DPDK port on wan
-              lan0 10.0.0.1/24      fd00:10::1/64        the twin of the DPDK port on lan
-    SNAT           10.0.0.100       fd00:10::100         the gateway's own, nobody's host address
-    backendN  eth0 10.0.0.(10+N)/24 fd00:10::(10+N)/64
+              lan0 10.10.0.1/24      2001:db8:10::1/64        the twin of the DPDK port on lan
+    SNAT           10.10.0.100       2001:db8:10::100         the gateway's own, nobody's host address
+    backendN  eth0 10.10.0.(10+N)/24 2001:db8:10::(10+N)/64
 """
 
 import os
@@ -20,17 +20,17 @@ VIP_V6 = "2001:db8:113::10"
 VIP_PREFIXES = ("203.0.113.0/24", "2001:db8:113::/64")
 CLIENT_V4 = "192.0.2.2"
 CLIENT_V6 = "2001:db8:2::2"
-SNAT_V4 = "10.0.0.100"
-SNAT_V6 = "fd00:10::100"
+SNAT_V4 = "10.10.0.100"
+SNAT_V6 = "2001:db8:10::100"
 BACKENDS = (1, 2, 3)
 
 
 def backend_v4(number):
-    return f"10.0.0.{10 + number}"
+    return f"10.10.0.{10 + number}"
 
 
 def backend_v6(number):
-    return f"fd00:10::{10 + number}"
+    return f"2001:db8:10::{10 + number}"
 
 
 class Topology:
@@ -78,7 +78,7 @@ class Topology:
         """Starts sluiced and gives its twins their addresses and routes, as on any Linux router."""
         self.gateway.start()
         for twin, addresses in (("wan0", ("192.0.2.1/24", "2001:db8:2::1/64")),
-                                ("lan0", ("10.0.0.1/24", "fd00:10::1/64"))):
+                                ("lan0", ("10.10.0.1/24", "2001:db8:10::1/64"))):
             for address in addresses:
                 self.gateway_host.add_address(twin, address)
         for prefix in VIP_PREFIXES:
