@@ -3,11 +3,11 @@
 
     client --veth-- [wan] gateway [lan] --veth-- fabric (bridge) --veth-- backend1..3
 
-    client    wan  192.0.2.2/24     2001:db8:2::2/64     VIPs on-link: 203.0.113.0/24, 2001:db8:113::/64
-    gateway   wan0 192.0.2.1/24     2001:db8:2::1/64     the twin of the DPDK port on wan
-              lan0 10.10.0.1/24      2001:db8:10::1/64        the twin of the DPDK port on lan
-    SNAT           10.10.0.100       2001:db8:10::100         the gateway's own, nobody's host address
-    backendN  eth0 10.10.0.(10+N)/24 2001:db8:10::(10+N)/64
+    client    wan  192.0.2.2/24       2001:db8:2::2/64       the prefixes of the VIPs are on-link
+    gateway   wan0 192.0.2.1/24       2001:db8:2::1/64       the twin of the DPDK port on wan
+              lan0 10.10.0.1/24       2001:db8:10::1/64      the twin of the DPDK port on lan
+    SNAT           10.10.0.100        2001:db8:10::100       the gateway's own, no host's
+    backendN  eth0 10.10.0.(10+N)/24  2001:db8:10::(10+N)/64
 """
 
 import os
