@@ -3,6 +3,7 @@
 #include "controlplane/manifest/scalar.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,7 +13,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
-#include <new>
+#include <sstream>
 #include <sys/stat.h>
 
 namespace sluice::manifest {
@@ -26,8 +27,52 @@ Fault syntax_fault(const YAML::Exception& error) {
   return {"", "not valid YAML: " + error.msg, error.mark.is_null() ? 0 : error.mark.line + 1};
 }
 
+// Before the tree is built: yaml-cpp 0.7 makes empty documents without end of a text such as ",",
+// and this notices that a document begins where the one before did.
+class ProgressCheck : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (mark.pos == last_position_) {
+      throw YAML::ParserException(mark, "unexpected character");
+    }
+    last_position_ = mark.pos;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override { count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override { count(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                const std::string& /*value*/) override {
+    count(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/,
+                       YAML::anchor_t /*anchor*/, YAML::EmitterStyle::value /*style*/) override {
+    count(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                  YAML::EmitterStyle::value /*style*/) override {
+    count(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void count(const YAML::Mark& mark) {
+    if (++values_ > kValuesMax) {
+      throw YAML::ParserException(mark, fmt::format("more than {} values", kValuesMax));
+    }
+  }
+
+  int last_position_ = -1;
+  std::size_t values_ = 0;
+};
+
 std::vector<YAML::Node> parse(const std::string& text, std::vector<Fault>& faults) {
   try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    ProgressCheck check;
+    while (parser.HandleNextDocument(check)) {
+    }
     return YAML::LoadAll(text);
   } catch (const YAML::Exception& error) {
     faults.push_back(syntax_fault(error));

@@ -82,6 +82,7 @@ class ServiceCompiler {
 
   [[nodiscard]] const CompiledService* find(const std::string& provider,
                                             const ServiceName& name) const;
+  [[nodiscard]] bool holds(const IpAddress& vip) const { return frontends_.contains(vip); }
   // Backends of all services that take or keep flows, for next hops to be resolved in advance.
   [[nodiscard]] const std::map<IpAddress, std::uint32_t>& backends() const { return backends_; }
   // Who a ServicePort::id belongs to.

@@ -30,11 +30,11 @@ struct Fault {
 
 struct Error {
   Code code = Code::kInvalidArgument;
-  std::string message;        // one sentence
-  std::vector<Fault> faults;  // all of them
-  std::string resource;       // kAlreadyExists: the frontend asked for
-  std::string owner;          // and who has it
-  std::string reason;         // machine-readable, e.g. "COMMITTED_NOT_CONFIRMED"
+  std::string message;          // one sentence
+  std::vector<Fault> faults{};  // all of them
+  std::string resource{};       // kAlreadyExists: the frontend asked for
+  std::string owner{};          // and who has it
+  std::string reason{};         // machine-readable, e.g. "COMMITTED_NOT_CONFIRMED"
 };
 
 // A value or the error instead of it; the method names are those of std::expected, which this

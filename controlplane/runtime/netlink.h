@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/model/observed.h"
+
 #include <functional>
 #include <memory>
 #include <vector>
-
-#include "controlplane/model/observed.h"
 
 namespace sluice::runtime {
 

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/api/convert.h"
+
+#include <google/protobuf/unknown_field_set.h>
+
+namespace sluice::api {
+namespace {
+
+template <typename T>
+std::optional<bool> optional_of(bool has, T value) {
+  return has ? std::optional<bool>(value) : std::nullopt;
+}
+
+// Fields of the final shape whose behaviour is not built yet and whose mere presence says that it
+// is wanted. Those that have a word for today's behaviour are judged by model/validate.
+std::vector<std::string> later_fields(const v1::Service& service) {
+  const v1::ServiceSpec& spec = service.spec();
+  std::vector<std::string> fields;
+  const auto note = [&fields](bool set, std::string path) {
+    if (set) {
+      fields.push_back(std::move(path));
+    }
+  };
+  note(spec.cluster_ips_size() > 0, "spec.clusterIPs");
+  note(spec.external_ips_size() > 0, "spec.externalIPs");
+  note(spec.ip_families_size() > 0, "spec.ipFamilies");
+  note(!spec.ip_family_policy().empty(), "spec.ipFamilyPolicy");
+  note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
+  note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
+  note(spec.load_balancer_source_ranges_size() > 0, "spec.loadBalancerSourceRanges");
+  note(spec.has_session_affinity_config(), "spec.sessionAffinityConfig");
+  note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
+  note(spec.publish_not_ready_addresses(), "spec.publishNotReadyAddresses");
+  note(spec.selector_size() > 0, "spec.selector");
+  note(!spec.external_name().empty(), "spec.externalName");
+  note(spec.forwarding().has_timers(), "spec.forwarding.timers");
+  note(spec.forwarding().deny_source_ranges_size() > 0, "spec.forwarding.denySourceRanges");
+  for (int i = 0; i < spec.ports_size(); ++i) {
+    note(spec.ports(i).node_port() != 0, "spec.ports[" + std::to_string(i) + "].nodePort");
+  }
+  return fields;
+}
+
+model::EndpointInput to_input(const v1::Endpoint& endpoint) {
+  const v1::EndpointConditions& conditions = endpoint.conditions();
+  model::EndpointInput input;
+  input.addresses.assign(endpoint.addresses().begin(), endpoint.addresses().end());
+  input.conditions = {optional_of(conditions.has_ready(), conditions.ready()),
+                      optional_of(conditions.has_serving(), conditions.serving()),
+                      optional_of(conditions.has_terminating(), conditions.terminating())};
+  input.hostname = endpoint.hostname();
+  input.node_name = endpoint.node_name();
+  input.zone = endpoint.zone();
+  input.network = endpoint.network();
+  input.ports.insert(endpoint.ports().begin(), endpoint.ports().end());
+  if (endpoint.has_weight()) {
+    input.weight = endpoint.weight();
+  }
+  return input;
+}
+
+void fill(const model::Endpoint& endpoint, v1::Endpoint& message) {
+  message.add_addresses(to_string(endpoint.address));
+  if (endpoint.conditions != model::Conditions{}) {
+    v1::EndpointConditions& conditions = *message.mutable_conditions();
+    if (endpoint.conditions.ready) {
+      conditions.set_ready(*endpoint.conditions.ready);
+    }
+    if (endpoint.conditions.serving) {
+      conditions.set_serving(*endpoint.conditions.serving);
+    }
+    if (endpoint.conditions.terminating) {
+      conditions.set_terminating(*endpoint.conditions.terminating);
+    }
+  }
+  message.set_hostname(endpoint.hostname);
+  message.set_node_name(endpoint.node_name);
+  message.set_zone(endpoint.zone);
+  for (const auto& [name, port] : endpoint.ports) {
+    (*message.mutable_ports())[name] = port;
+  }
+  if (endpoint.weight != 1) {
+    message.set_weight(endpoint.weight);
+  }
+}
+
+void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
+  spec.set_type("LoadBalancer");
+  spec.set_session_affinity("None");
+  spec.set_external_traffic_policy("Cluster");
+  spec.set_internal_traffic_policy("Cluster");
+  spec.set_allocate_load_balancer_node_ports(false);
+  spec.mutable_forwarding()->set_mode("FULL_NAT");
+  spec.mutable_forwarding()->set_no_endpoints("drop");
+  for (const IpAddress& vip : service.vips) {
+    spec.add_load_balancer_ips(to_string(vip));
+  }
+  for (const model::ServicePortSpec& port : service.ports) {
+    v1::ServicePort& message = *spec.add_ports();
+    message.set_name(port.name);
+    message.set_protocol(model::name_of_protocol(port.protocol));
+    message.set_port(port.port);
+    message.set_target_port(port.target_port);
+    message.set_app_protocol(port.app_protocol);
+  }
+  for (const model::Endpoint& endpoint : service.endpoints) {
+    fill(endpoint, *spec.add_endpoints());
+  }
+}
+
+void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
+  status.set_revision(view.revision);
+  status.set_epoch(view.epoch);
+  bool serving = false;
+  for (const runtime::PortView& port : view.ports) {
+    serving = serving || port.served;
+    for (const IpAddress& vip : view.service.vips) {
+      if (vip.family != port.family) {
+        continue;
+      }
+      v1::Frontend& frontend = *status.add_frontends();
+      frontend.set_address(to_string(vip));
+      frontend.set_port(port.key.port);
+      frontend.set_protocol(model::name_of_protocol(port.key.protocol));
+      frontend.set_service_port(port.name);
+      frontend.set_served(port.served);
+      if (!port.served) {
+        frontend.set_reason(port.endpoints.empty() ? "no endpoint of this family"
+                                                   : "no endpoint is ready");
+      }
+    }
+    for (const runtime::EndpointView& seen : port.endpoints) {
+      v1::EndpointStatus& endpoint = *status.add_endpoints();
+      endpoint.set_address(to_string(seen.endpoint.address));
+      endpoint.set_port(seen.endpoint.port);
+      endpoint.set_service_port(port.name);
+      endpoint.set_state(name_of(seen.endpoint));
+      endpoint.set_reason(seen.endpoint.reason);
+    }
+  }
+  v1::Condition& programmed = *status.add_conditions();
+  programmed.set_type("Programmed");
+  programmed.set_status("True");
+  programmed.set_reason("Published");
+  v1::Condition& condition = *status.add_conditions();
+  condition.set_type("Serving");
+  condition.set_status(serving ? "True" : "False");
+  condition.set_reason(serving ? "EndpointsReady" : "NoReadyEndpoint");
+}
+
+model::PortInput to_input(const v1::PortConfig& port) {
+  model::PortInput input;
+  input.name = port.name();
+  input.device = port.device();
+  input.twin = port.twin();
+  input.transit = port.transit();
+  input.mtu = port.mtu();
+  input.rx_descriptors = port.rx_descriptors();
+  input.tx_descriptors = port.tx_descriptors();
+  input.announce_on.assign(port.announce_on().begin(), port.announce_on().end());
+  input.addresses.assign(port.addresses().begin(), port.addresses().end());
+  for (const v1::NeighbourConfig& neighbour : port.neighbours()) {
+    input.neighbours.push_back({neighbour.address(), neighbour.mac()});
+  }
+  for (const v1::RouteConfig& route : port.routes()) {
+    input.routes.push_back({route.prefix(), route.gateway()});
+  }
+  return input;
+}
+
+void collect_unknown(const google::protobuf::Message& message, const std::string& path,
+                     std::vector<std::string>& found) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  const google::protobuf::UnknownFieldSet& unknown = reflection.GetUnknownFields(message);
+  for (int i = 0; i < unknown.field_count(); ++i) {
+    found.push_back(path + (path.empty() ? "" : ".") + "#" +
+                    std::to_string(unknown.field(i).number()));
+  }
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE ||
+        field->is_map()) {
+      continue;
+    }
+    const std::string name = path + (path.empty() ? "" : ".") + field->json_name();
+    if (!field->is_repeated()) {
+      collect_unknown(reflection.GetMessage(message, field), name, found);
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      collect_unknown(reflection.GetRepeatedMessage(message, field, i),
+                      name + "[" + std::to_string(i) + "]", found);
+    }
+  }
+}
+
+}  // namespace
+
+model::ServiceInput to_input(const v1::Service& service) {
+  const v1::ServiceSpec& spec = service.spec();
+  model::ServiceInput input;
+  input.name = {service.metadata().namespace_(), service.metadata().name()};
+  input.labels.insert(service.metadata().labels().begin(), service.metadata().labels().end());
+  input.annotations.insert(service.metadata().annotations().begin(),
+                           service.metadata().annotations().end());
+  input.uid = service.metadata().uid();
+  input.type = spec.type();
+  input.load_balancer_ips.assign(spec.load_balancer_ips().begin(), spec.load_balancer_ips().end());
+  input.load_balancer_ip = spec.load_balancer_ip();
+  input.mode = spec.forwarding().mode();
+  input.network = spec.forwarding().network();
+  input.no_endpoints = spec.forwarding().no_endpoints();
+  input.session_affinity = spec.session_affinity();
+  input.external_traffic_policy = spec.external_traffic_policy();
+  input.internal_traffic_policy = spec.internal_traffic_policy();
+  for (const v1::ServicePort& port : spec.ports()) {
+    input.ports.push_back(
+        {port.name(), port.protocol(), port.port(), port.target_port(), port.app_protocol()});
+  }
+  for (const v1::Endpoint& endpoint : spec.endpoints()) {
+    input.endpoints.push_back(to_input(endpoint));
+  }
+  input.later = later_fields(service);
+  return input;
+}
+
+model::ConfigInput to_input(const v1::GatewayConfig& config) {
+  const v1::DataplaneConfig& dataplane = config.dataplane();
+  model::ConfigInput input;
+  input.name = config.name();
+  input.memory = dataplane.memory();
+  input.idle_sleep = dataplane.idle_sleep();
+  input.listen = config.api().listen();
+  input.log_level = config.log().level();
+  input.lcores.assign(dataplane.lcores().begin(), dataplane.lcores().end());
+  input.no_hugepages = dataplane.no_hugepages();
+  input.flows_ipv4 = dataplane.flows_ipv4();
+  input.flows_ipv6 = dataplane.flows_ipv6();
+  input.bindings = dataplane.bindings();
+  input.service_ports = dataplane.service_ports();
+  input.maglev_seed = dataplane.maglev_seed();
+  input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
+  for (const v1::PortConfig& port : config.ports()) {
+    input.ports.push_back(to_input(port));
+  }
+  for (const v1::SnatConfig& snat : config.snat()) {
+    input.snat.push_back({snat.address(), snat.port_range()});
+  }
+  return input;
+}
+
+model::ServiceName to_name(const v1::ServiceName& name) {
+  return {name.namespace_().empty() ? "default" : name.namespace_(), name.name()};
+}
+
+void fill(const model::ServiceName& name, v1::ServiceName& message) {
+  message.set_namespace_(name.space);
+  message.set_name(name.name);
+}
+
+void fill(const runtime::ServiceView& view, v1::Service& message) {
+  v1::ObjectMeta& metadata = *message.mutable_metadata();
+  metadata.set_name(view.service.name.name);
+  metadata.set_namespace_(view.service.name.space);
+  metadata.mutable_labels()->insert(view.service.labels.begin(), view.service.labels.end());
+  metadata.mutable_annotations()->insert(view.service.annotations.begin(),
+                                         view.service.annotations.end());
+  metadata.set_uid(view.uid);
+  metadata.mutable_creation_timestamp()->set_seconds(view.created_seconds);
+  fill_spec(view.service, *message.mutable_spec());
+  fill_status(view, *message.mutable_status());
+}
+
+void fill(const runtime::ServiceView& view, v1::ServiceEntry& message) {
+  message.set_provider(view.provider);
+  fill(view, *message.mutable_service());
+  v1::ServiceCounters& counters = *message.mutable_counters();
+  counters.set_flows_active(view.totals.flows_active());
+  counters.set_flows_opened(view.totals.flows_opened);
+  counters.set_packets_in(view.totals.packets_in);
+  counters.set_bytes_in(view.totals.bytes_in);
+  counters.set_packets_out(view.totals.packets_out);
+  counters.set_bytes_out(view.totals.bytes_out);
+  counters.set_drops(view.totals.drops);
+}
+
+void fill(const runtime::ServiceView& view, v1::ListBackendsResponse& message) {
+  for (const runtime::PortView& port : view.ports) {
+    for (const runtime::EndpointView& seen : port.endpoints) {
+      v1::Backend& backend = *message.add_backends();
+      backend.set_provider(view.provider);
+      fill(view.service.name, *backend.mutable_service());
+      backend.set_service_port(port.name);
+      backend.set_protocol(model::name_of_protocol(port.key.protocol));
+      backend.set_address(to_string(seen.endpoint.address));
+      backend.set_port(seen.endpoint.port);
+      backend.set_weight(seen.endpoint.weight);
+      backend.set_state(name_of(seen.endpoint));
+      backend.set_reason(seen.endpoint.reason);
+      backend.set_slot(seen.endpoint.slot);
+      backend.set_flows_active(seen.totals.flows_active());
+      backend.set_flows_opened(seen.totals.flows_opened);
+      backend.set_packets_in(seen.totals.packets_in);
+      backend.set_bytes_in(seen.totals.bytes_in);
+      backend.set_packets_out(seen.totals.packets_out);
+      backend.set_bytes_out(seen.totals.bytes_out);
+    }
+  }
+}
+
+std::string name_of(const model::CompiledEndpoint& endpoint) {
+  switch (endpoint.state) {
+    case BindingState::kActive:
+      return "active";
+    case BindingState::kDraining:
+      return "draining";
+    case BindingState::kRemoved:
+      return "removed";
+    case BindingState::kFree:
+      break;
+  }
+  return "unused";
+}
+
+std::vector<std::string> unknown_fields(const google::protobuf::Message& message) {
+  std::vector<std::string> found;
+  collect_unknown(message, "", found);
+  return found;
+}
+
+}  // namespace sluice::api

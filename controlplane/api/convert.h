@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/config.h"
+#include "controlplane/model/service.h"
+#include "controlplane/runtime/views.h"
+
+#include "sluice/v1/config.pb.h"
+#include "sluice/v1/gateway.pb.h"
+
+// Between the API's messages and the values of the model, in both directions. Nothing is judged
+// here: what a message says is carried over, and model/validate speaks about it.
+namespace sluice::api {
+
+model::ServiceInput to_input(const v1::Service& service);
+model::ConfigInput to_input(const v1::GatewayConfig& config);
+model::ServiceName to_name(const v1::ServiceName& name);
+
+void fill(const model::ServiceName& name, v1::ServiceName& message);
+// Spec and status; defaults spelt out where Kubernetes does.
+void fill(const runtime::ServiceView& view, v1::Service& message);
+void fill(const runtime::ServiceView& view, v1::ServiceEntry& message);
+// One Backend for each endpoint of each port.
+void fill(const runtime::ServiceView& view, v1::ListBackendsResponse& message);
+
+// "active", "draining", "removed", "unused".
+std::string name_of(const model::CompiledEndpoint& endpoint);
+
+// Paths of all fields in `message` and below that are on the wire but not in our schema.
+std::vector<std::string> unknown_fields(const google::protobuf::Message& message);
+
+}  // namespace sluice::api

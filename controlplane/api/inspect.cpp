@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// The handlers that look into the dataplane: ports, flows, drops, status, explain.
+#include "controlplane/api/convert.h"
+#include "controlplane/api/error.h"
+#include "controlplane/api/gateway_service.h"
+#include "dataplane/net/headers.h"
+#include "dataplane/state/drop.h"
+
+#include <charconv>
+
+namespace sluice::api {
+namespace {
+
+constexpr std::uint32_t kFlowsDefault = 1'000;
+constexpr std::uint32_t kFlowsMax = 100'000;
+
+std::string text_of(const SocketAddress& at) {
+  return to_string(at.address, at.port);
+}
+
+// "ADDRESS", "ADDRESS:PORT", "[V6]:PORT".
+std::optional<SocketAddress> parse_socket_address(const std::string& text) {
+  if (const auto address = parse_ip(text)) {
+    return SocketAddress{*address, 0};
+  }
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) {
+    return std::nullopt;
+  }
+  std::string host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  const auto address = parse_ip(host);
+  std::uint16_t port = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
+  if (!address || error != std::errc{} || stop != end) {
+    return std::nullopt;
+  }
+  return SocketAddress{*address, port};
+}
+
+model::Result<ExplainQuery> to_query(const v1::ExplainRequest& request,
+                                     const model::Config& config) {
+  model::Faults faults;
+  ExplainQuery query;
+  const auto source = parse_socket_address(request.source());
+  const auto destination = parse_socket_address(request.destination());
+  if (!source) {
+    faults.add("source", "'" + request.source() + "' is not ADDRESS or ADDRESS:PORT");
+  }
+  if (!destination) {
+    faults.add("destination", "'" + request.destination() + "' is not ADDRESS or ADDRESS:PORT");
+  }
+  if (source && destination && source->address.family != destination->address.family) {
+    faults.add("destination", "source and destination are of two families");
+  }
+  if (request.protocol() == "UDP") {
+    query.protocol = kProtocolUdp;
+  } else if (request.protocol().empty() || request.protocol() == "TCP") {
+    query.protocol = kProtocolTcp;
+  } else {
+    faults.add("protocol", "'" + request.protocol() + "' is not a protocol; use TCP or UDP");
+  }
+  bool found = request.port().empty();
+  for (std::size_t i = 0; i < config.ports.size(); ++i) {
+    if (config.ports[i].name == request.port()) {
+      query.port = static_cast<std::uint8_t>(i);
+      found = true;
+    }
+  }
+  if (!found) {
+    faults.add("port", "there is no port '" + request.port() + "'; see get ports");
+  }
+  if (!faults.empty()) {
+    return faults.to_error();
+  }
+  query.source = *source;
+  query.destination = *destination;
+  return query;
+}
+
+const char* name_of(Explanation::Verdict verdict) {
+  switch (verdict) {
+    case Explanation::Verdict::kForward:
+      return "forward";
+    case Explanation::Verdict::kDrop:
+      return "drop";
+    case Explanation::Verdict::kAnswer:
+      return "answer";
+    case Explanation::Verdict::kPunt:
+      return "punt";
+    case Explanation::Verdict::kHold:
+      return "hold";
+  }
+  return "";
+}
+
+}  // namespace
+
+grpc::Status GatewayService::ListPorts(grpc::ServerContext* /*context*/,
+                                       const v1::ListPortsRequest* /*request*/,
+                                       v1::ListPortsResponse* response) {
+  for (const PortState& state : dataplane_.port_states()) {
+    v1::Port& port = *response->add_ports();
+    port.set_name(state.name);
+    port.set_device(state.device);
+    port.set_driver(state.driver);
+    port.set_mac(to_string(state.mac));
+    port.set_link_up(state.link_up);
+    port.set_speed_mbps(state.speed_mbps);
+    port.set_mtu(state.mtu);
+    port.set_twin(state.twin);
+    port.set_steering(state.steering);
+    port.set_rx_packets(state.rx_packets);
+    port.set_rx_bytes(state.rx_bytes);
+    port.set_tx_packets(state.tx_packets);
+    port.set_tx_bytes(state.tx_bytes);
+    port.set_rx_missed(state.rx_missed);
+    port.set_rx_errors(state.rx_errors);
+    port.set_tx_errors(state.tx_errors);
+    port.set_tx_dropped(state.tx_dropped);
+    port.set_punted(state.punted);
+    port.set_injected(state.injected);
+    for (const std::string& offload : state.offloads) {
+      port.add_offloads(offload);
+    }
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
+                                       const v1::ListFlowsRequest* request,
+                                       v1::ListFlowsResponse* response) {
+  model::Faults faults;
+  FlowFilter filter;
+  const auto address = [&](const std::string& text, const char* field) -> std::optional<IpAddress> {
+    const auto parsed = parse_ip(text);
+    if (!text.empty() && !parsed) {
+      faults.add(field, "'" + text + "' is not an IP address");
+    }
+    return parsed;
+  };
+  filter.client = address(request->client(), "client");
+  filter.backend = address(request->backend(), "backend");
+  if (request->limit() > kFlowsMax) {
+    faults.add("limit", std::to_string(request->limit()) + " is more than 100000");
+  }
+  if (!faults.empty()) {
+    return to_status(faults.to_error());
+  }
+  const model::ServiceName name{request->service().namespace_(), request->service().name()};
+  if (!request->provider().empty() || !name.space.empty() || !name.name.empty()) {
+    filter.service_ports = reconciler_.service_ports(request->provider(), name);
+    if (filter.service_ports.empty()) {
+      return grpc::Status::OK;
+    }
+  }
+  bool truncated = false;
+  const std::uint32_t limit = request->limit() == 0 ? kFlowsDefault : request->limit();
+  const std::vector<FlowRow> rows = dataplane_.list_flows(filter, limit, &truncated);
+  std::vector<std::uint32_t> ids;
+  for (const FlowRow& row : rows) {
+    ids.push_back(row.service_port);
+  }
+  const auto owners = reconciler_.owners_of(ids);
+  for (const FlowRow& row : rows) {
+    v1::Flow& flow = *response->add_flows();
+    const auto owner = owners.find(row.service_port);
+    if (owner != owners.end()) {
+      flow.set_provider(owner->second.provider);
+      fill(owner->second.name, *flow.mutable_service());
+    }
+    flow.set_protocol(model::name_of_protocol(row.protocol));
+    flow.set_client(text_of(row.client));
+    flow.set_frontend(text_of(row.frontend));
+    flow.set_snat(text_of(row.snat));
+    flow.set_backend(text_of(row.backend));
+    flow.set_state(row.state);
+    flow.set_lcore(row.lcore);
+    flow.set_idle_seconds(row.idle_ms / 1000);
+    flow.set_expires_seconds(row.expires_ms / 1000);
+    flow.set_packets_in(row.packets_in);
+    flow.set_bytes_in(row.bytes_in);
+    flow.set_packets_out(row.packets_out);
+    flow.set_bytes_out(row.bytes_out);
+  }
+  response->set_truncated(truncated);
+  return grpc::Status::OK;
+}
+
+grpc::Status GatewayService::ListDrops(grpc::ServerContext* /*context*/,
+                                       const v1::ListDropsRequest* /*request*/,
+                                       v1::ListDropsResponse* response) {
+  for (const DropName& known : kDropNames) {
+    if (known.drop == Drop::kNone) {
+      continue;
+    }
+    v1::Drop& drop = *response->add_drops();
+    drop.set_reason(std::string(known.name));
+    drop.set_description(std::string(known.description));
+    std::uint64_t packets = 0;
+    for (const auto& lcore : dataplane_.counters()) {
+      packets += lcore->drops[static_cast<std::size_t>(known.drop)].get();
+    }
+    drop.set_packets(packets);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
+                                       const v1::GetStatusRequest* /*request*/,
+                                       v1::GatewayStatus* response) {
+  const runtime::StatusView view = reconciler_.status();
+  response->set_name(name_);
+  response->set_version(version_);
+  response->mutable_started()->set_seconds(started_seconds_);
+  response->set_epoch(view.epoch);
+  response->set_services(view.services);
+  response->set_backends(view.backends);
+  response->set_next_hops(view.next_hops);
+  response->set_routes(view.routes);
+  response->set_publish_p50_ns(view.publish_p50_ns);
+  response->set_publish_p99_ns(view.publish_p99_ns);
+  response->set_publish_max_ns(view.publish_max_ns);
+  response->set_flows_ipv4_max(config_.flows_ipv4);
+  response->set_flows_ipv6_max(config_.flows_ipv6);
+  for (std::size_t i = 0; i < dataplane_.counters().size(); ++i) {
+    const LcoreCounters& counters = *dataplane_.counters()[i];
+    v1::LcoreStatus& lcore = *response->add_lcores();
+    lcore.set_lcore(dataplane_.lcores()[i]);
+    lcore.set_epoch_seen(counters.epoch_seen.get());
+    lcore.set_turns(counters.turns.get());
+    lcore.set_idle_turns(counters.idle_turns.get());
+    lcore.set_packets(counters.packets.get());
+    lcore.set_flows_ipv4(counters.flows_ipv4.get());
+    lcore.set_flows_ipv6(counters.flows_ipv6.get());
+    lcore.set_held_packets(counters.held_packets.get());
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status GatewayService::Explain(grpc::ServerContext* /*context*/,
+                                     const v1::ExplainRequest* request,
+                                     v1::ExplainResponse* response) {
+  const auto query = to_query(*request, config_);
+  if (!query) {
+    return to_status(query.error());
+  }
+  const auto answer = dataplane_.explain(*query);
+  if (!answer) {
+    return to_status({.code = model::Code::kDeadlineExceeded,
+                      .message = "the lcore did not answer within a second"});
+  }
+  response->set_verdict(name_of(answer->verdict));
+  response->set_drop_reason(answer->drop_reason);
+  response->set_live_flow(answer->live_flow);
+  response->set_direction(answer->from_backend ? "from backend" : "from client");
+  response->set_lcore(answer->lcore);
+  if (answer->has_flow) {
+    const FlowRow& flow = answer->flow;
+    const auto owners = reconciler_.owners_of({flow.service_port});
+    if (const auto owner = owners.find(flow.service_port); owner != owners.end()) {
+      response->set_provider(owner->second.provider);
+      fill(owner->second.name, *response->mutable_service());
+      response->set_service_port(owner->second.port);
+    }
+    response->set_frontend(text_of(flow.frontend));
+    response->set_backend(answer->backend_state.empty() ? "" : text_of(flow.backend));
+    response->set_backend_state(answer->backend_state);
+    response->set_snat(answer->live_flow ? text_of(flow.snat) : "");
+    response->set_flow_state(flow.state);
+  }
+  if (answer->next_hop) {
+    response->set_next_hop(to_string(*answer->next_hop) +
+                           (answer->next_hop_mac ? " at " + to_string(*answer->next_hop_mac) : "") +
+                           " via " + config_.ports[answer->next_hop_port].name);
+  }
+  for (const std::string& step : answer->steps) {
+    response->add_steps(step);
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace sluice::api

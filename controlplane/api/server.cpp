@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/api/server.h"
+
+#include "dataplane/lcore/dataplane.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <sys/stat.h>
+
+namespace sluice::api {
+namespace {
+
+// 50,000 services with ten endpoints each fit in one message.
+constexpr int kMessageBytesMax = 64 << 20;
+constexpr int kThreadsMax = 64;
+constexpr std::size_t kMemoryMax = std::size_t{512} << 20U;
+constexpr int kStreamsMax = 128;
+
+}  // namespace
+
+Server::Server(const std::string& socket_path, GatewayService& service) : service_(service) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ResourceQuota quota("api");
+  quota.SetMaxThreads(kThreadsMax).Resize(kMemoryMax);
+  grpc::ServerBuilder builder;
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder.SetMaxSendMessageSize(kMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+  builder.AddListeningPort("unix:" + socket_path, grpc::InsecureServerCredentials());
+  builder.RegisterService(&service_);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    throw StartFault("api.listen: " + socket_path +
+                     " cannot be served; choose a path in a folder that can be written");
+  }
+  chmod(socket_path.c_str(), S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP);
+}
+
+Server::~Server() {
+  service_.stop();
+  server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  server_->Wait();
+}
+
+}  // namespace sluice::api

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/runtime/mailbox.h"
+
+namespace sluice::runtime {
+
+bool Mailbox::post(PendingWrite& write) {
+  const std::lock_guard lock(mutex_);
+  if (batch_.writes.size() >= kWritesMax || batch_.stop) {
+    return false;
+  }
+  batch_.writes.push_back(std::move(write));
+  any_ = true;
+  filled_.notify_one();
+  return true;
+}
+
+bool Mailbox::post(std::function<void()> question) {
+  const std::lock_guard lock(mutex_);
+  if (batch_.questions.size() >= kQuestionsMax || batch_.stop) {
+    return false;
+  }
+  batch_.questions.push_back(std::move(question));
+  any_ = true;
+  filled_.notify_one();
+  return true;
+}
+
+void Mailbox::post_addresses(std::vector<model::KernelAddress> addresses) {
+  const std::lock_guard lock(mutex_);
+  batch_.addresses = std::move(addresses);
+  any_ = true;
+  filled_.notify_one();
+}
+
+void Mailbox::post_routes(std::vector<model::KernelRoute> routes) {
+  const std::lock_guard lock(mutex_);
+  batch_.routes = std::move(routes);
+  any_ = true;
+  filled_.notify_one();
+}
+
+void Mailbox::post_neighbours(const std::vector<model::KernelNeighbour>& neighbours) {
+  const std::lock_guard lock(mutex_);
+  for (const model::KernelNeighbour& neighbour : neighbours) {
+    neighbours_[{neighbour.interface, neighbour.address}] = neighbour;
+  }
+  any_ = true;
+  filled_.notify_one();
+}
+
+void Mailbox::post_wanted(std::uint8_t port, const IpAddress& neighbour) {
+  const std::lock_guard lock(mutex_);
+  batch_.wanted.emplace(port, neighbour);
+  any_ = true;
+  filled_.notify_one();
+}
+
+void Mailbox::stop() {
+  const std::lock_guard lock(mutex_);
+  batch_.stop = true;
+  any_ = true;
+  filled_.notify_one();
+}
+
+Mailbox::Batch Mailbox::take(std::chrono::microseconds patience) {
+  std::unique_lock lock(mutex_);
+  filled_.wait_for(lock, patience, [this] { return any_; });
+  Batch taken = std::exchange(batch_, Batch{});
+  batch_.stop = taken.stop;
+  for (auto& [key, neighbour] : neighbours_) {
+    taken.neighbours.push_back(neighbour);
+  }
+  neighbours_.clear();
+  any_ = false;
+  return taken;
+}
+
+}  // namespace sluice::runtime

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// What other threads ask the reconciler: each question is a closure that runs on its thread between
+// batches, so that nothing is ever read while it changes.
+#include "controlplane/runtime/reconciler.h"
+
+#include <algorithm>
+
+namespace sluice::runtime {
+namespace {
+
+FlowTotals totals_of(const FlowCounters& counters) {
+  return {counters.flows_opened.get(), counters.flows_closed.get(), counters.packets_in.get(),
+          counters.bytes_in.get(),     counters.packets_out.get(),  counters.bytes_out.get(),
+          counters.drops.get()};
+}
+
+std::uint64_t percentile(std::vector<std::uint64_t> values, unsigned percent) {
+  if (values.empty()) {
+    return 0;
+  }
+  std::sort(values.begin(), values.end());
+  return values[(values.size() - 1) * percent / 100];
+}
+
+}  // namespace
+
+FlowTotals& FlowTotals::operator+=(const FlowTotals& other) {
+  flows_opened += other.flows_opened;
+  flows_closed += other.flows_closed;
+  packets_in += other.packets_in;
+  bytes_in += other.bytes_in;
+  packets_out += other.packets_out;
+  bytes_out += other.bytes_out;
+  drops += other.drops;
+  return *this;
+}
+
+FlowTotals FlowTotals::since(const FlowTotals& before) const {
+  const auto minus = [](std::uint64_t now, std::uint64_t then) {
+    return now > then ? now - then : 0;
+  };
+  return {minus(flows_opened, before.flows_opened),
+          minus(flows_closed, before.flows_closed),
+          minus(packets_in, before.packets_in),
+          minus(bytes_in, before.bytes_in),
+          minus(packets_out, before.packets_out),
+          minus(bytes_out, before.bytes_out),
+          minus(drops, before.drops)};
+}
+
+// The question outlives its asker: when the reconciler stops, the answer is a default one.
+template <typename Answer>
+Answer Reconciler::ask(std::function<Answer()> question) {
+  auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(question));
+  std::future<Answer> answer = task->get_future();
+  if (!mailbox_.post([task] { (*task)(); })) {
+    return Answer{};
+  }
+  task.reset();
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {
+    return Answer{};
+  }
+}
+
+model::Result<Applied> Reconciler::apply(model::Transaction transaction) {
+  PendingWrite write{std::move(transaction), {}};
+  std::future<model::Result<Applied>> answer = write.answer.get_future();
+  if (!mailbox_.post(write)) {
+    return model::Error{.code = model::Code::kResourceExhausted,
+                        .message = "too many writes are waiting; try again"};
+  }
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {
+    return model::Error{.code = model::Code::kUnavailable,
+                        .message = "the gateway is shutting down"};
+  }
+}
+
+FlowTotals Reconciler::port_totals(std::uint32_t id) const {
+  FlowTotals sum;
+  for (const auto& lcore : dataplane_.counters()) {
+    sum += totals_of(lcore->services[id]);
+  }
+  const auto before = port_baselines_.find(id);
+  return before == port_baselines_.end() ? sum : sum.since(before->second);
+}
+
+FlowTotals Reconciler::binding_totals(std::uint32_t slot) const {
+  FlowTotals sum;
+  for (const auto& lcore : dataplane_.counters()) {
+    sum += totals_of(lcore->bindings[slot]);
+  }
+  const auto before = binding_baselines_.find(slot);
+  return before == binding_baselines_.end() ? sum : sum.since(before->second);
+}
+
+ServiceView Reconciler::view(const std::string& provider,
+                             const model::Desired::Stored& stored) const {
+  ServiceView view;
+  view.provider = provider;
+  view.service = stored.service;
+  view.revision = stored.revision;
+  const auto record = records_.find({provider, stored.service.name});
+  if (record != records_.end()) {
+    view.uid = record->second.uid;
+    view.created_seconds = record->second.created_seconds;
+    view.epoch = record->second.epoch;
+  }
+  const model::CompiledService* compiled = compiler_.find(provider, stored.service.name);
+  if (compiled == nullptr) {
+    return view;
+  }
+  for (const model::CompiledPort& port : compiled->ports) {
+    PortView made{port.name, port.family, port.key, port.port->maglev != nullptr, {}};
+    for (const model::CompiledEndpoint& endpoint : port.endpoints) {
+      made.endpoints.push_back(
+          {endpoint, endpoint.slot == 0 ? FlowTotals{} : binding_totals(endpoint.slot)});
+    }
+    view.totals += port_totals(port.id);
+    view.ports.push_back(std::move(made));
+  }
+  return view;
+}
+
+std::vector<ServiceView> Reconciler::services(const std::string& provider,
+                                              const std::string& space) {
+  return ask<std::vector<ServiceView>>([this, provider, space] {
+    std::vector<ServiceView> views;
+    for (const auto& [name, state] : desired_.providers()) {
+      for (const auto& [service, stored] : state.services) {
+        if ((provider.empty() || provider == name) && (space.empty() || space == service.space)) {
+          views.push_back(view(name, stored));
+        }
+      }
+    }
+    return views;
+  });
+}
+
+std::optional<ServiceView> Reconciler::service(const std::string& provider,
+                                               const model::ServiceName& name) {
+  return ask<std::optional<ServiceView>>([this, provider, name]() -> std::optional<ServiceView> {
+    for (const auto& [holder, state] : desired_.providers()) {
+      const auto stored = state.services.find(name);
+      if ((provider.empty() || provider == holder) && stored != state.services.end()) {
+        return view(holder, stored->second);
+      }
+    }
+    return std::nullopt;
+  });
+}
+
+std::vector<ProviderView> Reconciler::providers() {
+  return ask<std::vector<ProviderView>>([this] {
+    std::vector<ProviderView> views;
+    for (const auto& [name, state] : desired_.providers()) {
+      views.push_back({name, state.revision, state.services.size()});
+    }
+    return views;
+  });
+}
+
+StatusView Reconciler::status() {
+  return ask<StatusView>([this] {
+    StatusView view;
+    view.epoch = published_->epoch;
+    view.services = desired_.services();
+    view.backends = compiler_.backends().size();
+    view.next_hops = topology_.next_hops();
+    view.routes = published_->routes->size();
+    view.publish_p50_ns = percentile(latencies_ns_, 50);
+    view.publish_p99_ns = percentile(latencies_ns_, 99);
+    view.publish_max_ns = percentile(latencies_ns_, 100);
+    return view;
+  });
+}
+
+std::map<std::uint32_t, OwnerView> Reconciler::owners_of(
+    const std::vector<std::uint32_t>& service_ports) {
+  return ask<std::map<std::uint32_t, OwnerView>>([this, service_ports] {
+    std::map<std::uint32_t, OwnerView> owners;
+    for (const std::uint32_t id : service_ports) {
+      if (const auto* owner = compiler_.owner_of(id)) {
+        owners[id] = {owner->provider, owner->name, owner->port};
+      }
+    }
+    return owners;
+  });
+}
+
+std::vector<std::uint32_t> Reconciler::service_ports(const std::string& provider,
+                                                     const model::ServiceName& name) {
+  return ask<std::vector<std::uint32_t>>([this, provider, name] {
+    std::vector<std::uint32_t> ids;
+    for (const auto& [holder, state] : desired_.providers()) {
+      for (const auto& [service, stored] : state.services) {
+        const bool matches = (provider.empty() || provider == holder) &&
+                             (name.space.empty() || name.space == service.space) &&
+                             (name.name.empty() || name.name == service.name);
+        const auto* compiled = matches ? compiler_.find(holder, service) : nullptr;
+        for (std::size_t i = 0; compiled != nullptr && i < compiled->ports.size(); ++i) {
+          ids.push_back(compiled->ports[i].id);
+        }
+      }
+    }
+    return ids;
+  });
+}
+
+std::uint64_t Reconciler::wait_for_change(std::uint64_t seen, std::chrono::milliseconds patience) {
+  std::unique_lock lock(change_mutex_);
+  changed_.wait_for(lock, patience, [&] { return changes_ != seen; });
+  return changes_;
+}
+
+}  // namespace sluice::runtime

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/runtime/reconciler.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <ctime>
+#include <random>
+
+namespace sluice::runtime {
+namespace {
+
+constexpr auto kIdlePatience = std::chrono::milliseconds(200);
+constexpr auto kConfirmPatience = std::chrono::microseconds(50);
+constexpr auto kHousekeeping = std::chrono::seconds(1);
+
+std::vector<std::optional<int>> twins_of(const Dataplane& dataplane, std::size_t ports) {
+  std::vector<std::optional<int>> twins;
+  for (std::size_t i = 0; i < ports; ++i) {
+    twins.push_back(dataplane.twin_index(static_cast<std::uint8_t>(i)));
+  }
+  return twins;
+}
+
+std::set<IpAddress> snat_addresses(const model::Config& config) {
+  std::set<IpAddress> addresses;
+  for (const SnatAddress& snat : config.snat) {
+    addresses.insert(snat.address);
+  }
+  return addresses;
+}
+
+// RFC 9562 version 4, for people and programs that compare; not a secret.
+std::string make_uid() {
+  static std::mt19937_64 random{std::random_device{}()};
+  const std::uint64_t high = (random() & ~0xf000ULL) | 0x4000ULL;
+  const std::uint64_t low = (random() & ~(3ULL << 62U)) | 2ULL << 62U;
+  char text[37];
+  std::snprintf(text, sizeof(text), "%08x-%04x-%04x-%04x-%012llx",
+                static_cast<unsigned>(high >> 32U), static_cast<unsigned>(high >> 16U & 0xffffU),
+                static_cast<unsigned>(high & 0xffffU), static_cast<unsigned>(low >> 48U),
+                static_cast<unsigned long long>(low & 0xffff'ffff'ffffULL));
+  return text;
+}
+
+}  // namespace
+
+Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbox& mailbox)
+    : config_(config),
+      dataplane_(dataplane),
+      mailbox_(mailbox),
+      desired_(snat_addresses(config)),
+      topology_(config, dataplane.port_facts(), twins_of(dataplane, config.ports.size())),
+      compiler_({config.service_ports, config.bindings}, config.maglev_seed,
+                [this](const IpAddress& address) { return topology_.answer_ports(address); }),
+      housekept_(Clock::now()) {
+  auto first = std::make_shared<Snapshot>(*published_);
+  first->maglev_seed = config.maglev_seed;
+  first->ports = dataplane.port_facts();
+  for (std::size_t i = 0; i < config.ports.size(); ++i) {
+    first->ports[i].transit_to_kernel = config.ports[i].transit_to_kernel;
+  }
+  for (const SnatAddress& snat : config.snat) {
+    (snat.address.is_ipv4() ? first->snat4 : first->snat6).push_back(snat);
+  }
+  published_ = first;
+  publish();
+}
+
+Reconciler::~Reconciler() {
+  stop();
+}
+
+void Reconciler::start(Kernel kernel) {
+  kernel_ = std::move(kernel);
+  dirty_ = true;
+  new_backends_ = true;
+  thread_ = std::thread([this] { run(); });
+}
+
+void Reconciler::stop() {
+  mailbox_.stop();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void Reconciler::run() {
+  while (true) {
+    const bool outstanding = !waiting_.empty();
+    Mailbox::Batch batch = mailbox_.take(outstanding ? kConfirmPatience : kIdlePatience);
+    observe(batch);
+    write(batch.writes);
+    if (dirty_) {
+      publish();
+    }
+    for (const auto& question : batch.questions) {
+      question();
+    }
+    answer_confirmed();
+    if (Clock::now() - housekept_ >= kHousekeeping) {
+      keep_house();
+    }
+    if (batch.stop) {
+      break;
+    }
+  }
+  for (Waiting& write : waiting_) {
+    write.answer.set_value(
+        model::Error{.code = model::Code::kUnavailable, .message = "the gateway is shutting down"});
+  }
+  waiting_.clear();
+}
+
+std::uint64_t Reconciler::clock_ms() const {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+          .count());
+}
+
+void Reconciler::observe(Mailbox::Batch& batch) {
+  if (batch.addresses) {
+    topology_.set_addresses(std::move(*batch.addresses));
+    dirty_ = true;
+  }
+  if (batch.routes) {
+    topology_.set_routes(std::move(*batch.routes));
+    dirty_ = true;
+  }
+  if (!batch.neighbours.empty()) {
+    topology_.set_neighbours(batch.neighbours);
+    dirty_ = true;
+  }
+  for (const auto& [port, address] : batch.wanted) {
+    // Asked again even when it is known: the kernel may have given up on it.
+    asked_.erase({port, address});
+    want({port, address});
+    dirty_ = true;
+  }
+}
+
+void Reconciler::want(const model::Topology::Neighbour& neighbour) {
+  if (!topology_.want(neighbour.port, neighbour.address, clock_ms())) {
+    spdlog::warn("no next hop left for {}: {} are in use", to_string(neighbour.address),
+                 topology_.next_hops());
+    return;
+  }
+  const auto twin = topology_.twin(neighbour.port);
+  if (twin && kernel_.want && asked_.insert(neighbour).second) {
+    kernel_.want(*twin, neighbour.address);
+  }
+}
+
+void Reconciler::write(std::vector<PendingWrite>& writes) {
+  for (PendingWrite& write : writes) {
+    const auto since = Clock::now();
+    if (auto error = check(write.transaction)) {
+      write.answer.set_value(std::move(*error));
+      continue;
+    }
+    model::Result<model::Plan> plan = desired_.plan(write.transaction);
+    if (!plan) {
+      write.answer.set_value(plan.error());
+      continue;
+    }
+    Applied applied;
+    applied.plan = std::move(*plan);
+    applied.epoch = published_->epoch;
+    applied.revision = desired_.revision(write.transaction.provider);
+    if (write.transaction.dry_run || applied.plan.empty()) {
+      write.answer.set_value(std::move(applied));
+      continue;
+    }
+    applied.revision = desired_.commit(applied.plan);
+    applied.epoch = published_->epoch + 1;
+    carry_out(applied.plan);
+    unpublished_.push_back({std::move(write.answer), std::move(applied), 0, since});
+    dirty_ = true;
+  }
+}
+
+// What a transaction can be refused for beside the services of others.
+std::optional<model::Error> Reconciler::check(const model::Transaction& transaction) const {
+  model::Faults faults;
+  const std::vector<IpAddress> hosts = topology_.host_addresses();
+  std::vector<const model::Service*> services;
+  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+    const model::Service& service = transaction.upsert[i];
+    services.push_back(&service);
+    for (std::size_t v = 0; v < service.vips.size(); ++v) {
+      if (std::find(hosts.begin(), hosts.end(), service.vips[v]) != hosts.end()) {
+        faults.add(
+            "upsert[" + std::to_string(i) + "].spec.loadBalancerIPs[" + std::to_string(v) + "]",
+            "'" + to_string(service.vips[v]) +
+                "' is an address of this host; remove it there or choose another");
+      }
+    }
+  }
+  if (!faults.empty()) {
+    return faults.to_error();
+  }
+  if (!compiler_.fits(services)) {
+    return model::Error{.code = model::Code::kResourceExhausted,
+                        .message =
+                            "this needs more service ports or bindings than there are; "
+                            "raise dataplane.servicePorts or dataplane.bindings"};
+  }
+  return std::nullopt;
+}
+
+// Removals first: what they held may be taken over by the others.
+void Reconciler::carry_out(const model::Plan& plan) {
+  const std::uint64_t epoch = published_->epoch + 1;
+  for (const model::ServiceName& name : plan.removed) {
+    compiler_.remove(plan.provider, name, epoch);
+    records_.erase({plan.provider, name});
+  }
+  for (const model::Service& service : plan.created) {
+    records_[{plan.provider, service.name}] = {make_uid(), std::time(nullptr), epoch};
+  }
+  for (const auto* services : {&plan.changed, &plan.created}) {
+    for (const model::Service& service : *services) {
+      compiler_.update(plan.provider, service, epoch);
+      records_[{plan.provider, service.name}].epoch = epoch;
+    }
+  }
+  new_backends_ = true;
+  const std::lock_guard lock(change_mutex_);
+  ++changes_;
+  changed_.notify_all();
+}
+
+void Reconciler::publish() {
+  model::Topology::Built ways = topology_.build();
+  if (ways.addresses_changed) {
+    compiler_.refresh_addresses();
+  }
+  if (ways.routes_changed || new_backends_) {
+    want_neighbours();
+    const model::Topology::Built wanted = topology_.build();
+    ways.next_hops = wanted.next_hops;
+    ways.routes_changed = ways.routes_changed || wanted.routes_changed;
+  }
+  const model::ServiceCompiler::Built services = compiler_.build();
+  std::vector<AddressTable::Change> changes;
+  for (const AddressTable::Change& change : ways.addresses) {
+    if (!compiler_.holds(change.address)) {
+      changes.push_back(change);
+    }
+  }
+  changes.insert(changes.end(), services.addresses.begin(), services.addresses.end());
+
+  auto next = std::make_shared<Snapshot>(*published_);
+  ++next->epoch;
+  next->policy_epoch =
+      static_cast<std::uint16_t>(next->policy_epoch + (services.disruptive ? 1 : 0));
+  next->route_epoch = static_cast<std::uint16_t>(next->route_epoch + (ways.routes_changed ? 1 : 0));
+  next->bindings = services.bindings;
+  next->routes = ways.routes;
+  next->next_hops = ways.next_hops;
+  if (!changes.empty()) {
+    next->addresses = std::make_shared<AddressTable>(next->addresses->with(changes));
+  }
+  for (const std::uint32_t id : services.new_ports) {
+    port_baselines_.erase(id);
+    port_baselines_[id] = port_totals(id);
+  }
+  for (const std::uint32_t slot : services.new_bindings) {
+    binding_baselines_.erase(slot);
+    binding_baselines_[slot] = binding_totals(slot);
+  }
+  published_ = next;
+  last_ticket_ = dataplane_.publish(published_);
+  announce(changes);
+  dirty_ = false;
+  new_backends_ = false;
+  for (Waiting& write : unpublished_) {
+    write.ticket = last_ticket_;
+    waiting_.push_back(std::move(write));
+  }
+  unpublished_.clear();
+}
+
+void Reconciler::want_neighbours() {
+  for (const model::Topology::Neighbour& gateway : topology_.gateways()) {
+    want(gateway);
+  }
+  for (const auto& [address, bindings] : compiler_.backends()) {
+    if (const auto neighbour = topology_.neighbour_towards(address)) {
+      want(*neighbour);
+    }
+  }
+}
+
+// RFC 5227 §3, RFC 4861 §7.2.6: whoever had the address in its cache learns where it is now.
+void Reconciler::announce(const std::vector<AddressTable::Change>& changes) {
+  for (const AddressTable::Change& change : changes) {
+    if (change.entry == nullptr || change.entry->kind == AddressKind::kHost) {
+      announced_.erase(change.address);
+      continue;
+    }
+    std::uint16_t& before = announced_[change.address];
+    const auto fresh = static_cast<std::uint16_t>(change.entry->answer_ports & ~before);
+    for (std::uint8_t port = 0; port < config_.ports.size(); ++port) {
+      if ((fresh >> port & 1U) != 0) {
+        dataplane_.announce(port, change.address);
+      }
+    }
+    before = change.entry->answer_ports;
+  }
+}
+
+void Reconciler::answer_confirmed() {
+  const auto now = Clock::now();
+  std::vector<Waiting> still;
+  for (Waiting& write : waiting_) {
+    if (dataplane_.confirmed(write.ticket)) {
+      const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(now - write.since);
+      write.applied.publish_ns = static_cast<std::uint64_t>(taken.count());
+      if (latencies_ns_.size() < kLatencies) {
+        latencies_ns_.push_back(write.applied.publish_ns);
+      } else {
+        latencies_ns_[next_latency_++ % kLatencies] = write.applied.publish_ns;
+      }
+      write.answer.set_value(std::move(write.applied));
+    } else if (now - write.since > kDeadline) {
+      std::string lcores;
+      for (const unsigned lcore : dataplane_.unconfirmed(write.ticket)) {
+        lcores += (lcores.empty() ? "" : ", ") + std::to_string(lcore);
+      }
+      write.answer.set_value(
+          model::Error{.code = model::Code::kDeadlineExceeded,
+                       .message = "committed, lcore " + lcores + " not confirmed",
+                       .reason = "COMMITTED_NOT_CONFIRMED"});
+    } else {
+      still.push_back(std::move(write));
+    }
+  }
+  waiting_ = std::move(still);
+}
+
+void Reconciler::keep_house() {
+  housekept_ = Clock::now();
+  if (dataplane_.confirmed(last_ticket_)) {
+    confirmed_epoch_ = published_->epoch;
+  }
+  compiler_.reclaim(
+      confirmed_epoch_, [this](std::uint32_t slot) { return binding_totals(slot).flows_active(); },
+      [this](std::uint32_t id) { return port_totals(id).flows_active(); });
+  std::set<model::Topology::Neighbour> keep;
+  for (const auto& [address, bindings] : compiler_.backends()) {
+    if (const auto neighbour = topology_.neighbour_towards(address)) {
+      keep.insert(*neighbour);
+    }
+  }
+  for (const model::Topology::Neighbour& silent : topology_.forget_silent(clock_ms(), keep)) {
+    asked_.erase(silent);
+    const auto twin = topology_.twin(silent.port);
+    if (twin && kernel_.unwant) {
+      kernel_.unwant(*twin, silent.address);
+    }
+  }
+}
+
+}  // namespace sluice::runtime

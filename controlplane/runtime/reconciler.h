@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/compile.h"
+#include "controlplane/model/config.h"
+#include "controlplane/model/desired.h"
+#include "controlplane/model/topology.h"
+#include "controlplane/runtime/mailbox.h"
+#include "controlplane/runtime/views.h"
+#include "dataplane/lcore/dataplane.h"
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace sluice::runtime {
+
+// The one owner of what is desired and what is observed. Its thread takes everything out of the
+// mailbox, folds it into the compilers, publishes at most one snapshot for all of it, and answers
+// each writer once every lcore has seen that snapshot. It never waits for an lcore: while answers
+// are outstanding it goes on observing and publishing.
+class Reconciler {
+ public:
+  struct Kernel {
+    // Have the kernel resolve and keep this neighbour, and stop it. Must not block.
+    std::function<void(int interface, const IpAddress&)> want;
+    std::function<void(int interface, const IpAddress&)> unwant;
+  };
+  static constexpr auto kDeadline = std::chrono::seconds(5);
+
+  // `dataplane` outlives this; it is published to, and started by the caller after the first
+  // publication, which happens here with all that `config` and the mailbox know.
+  Reconciler(const model::Config& config, Dataplane& dataplane, Mailbox& mailbox);
+  ~Reconciler();
+  Reconciler(const Reconciler&) = delete;
+  Reconciler& operator=(const Reconciler&) = delete;
+
+  void start(Kernel kernel);
+  // Writes still waiting are answered UNAVAILABLE.
+  void stop();
+
+  // Any thread; each waits for its answer.
+  model::Result<Applied> apply(model::Transaction transaction);
+  std::vector<ServiceView> services(const std::string& provider, const std::string& space);
+  std::optional<ServiceView> service(const std::string& provider, const model::ServiceName& name);
+  std::vector<ProviderView> providers();
+  StatusView status();
+  std::map<std::uint32_t, OwnerView> owners_of(const std::vector<std::uint32_t>& service_ports);
+  // ServicePort ids of matching services; empty strings match all.
+  std::vector<std::uint32_t> service_ports(const std::string& provider,
+                                           const model::ServiceName& name);
+
+  // Counts up with every change of a service; waits until it is not `seen`, or `patience` is over.
+  std::uint64_t wait_for_change(std::uint64_t seen, std::chrono::milliseconds patience);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Record {  // what the tables do not keep about a service
+    std::string uid;
+    std::int64_t created_seconds = 0;
+    std::uint64_t epoch = 0;
+  };
+  struct Waiting {
+    std::promise<model::Result<Applied>> answer;
+    Applied applied;
+    std::uint64_t ticket = 0;
+    Clock::time_point since;
+  };
+  template <typename Answer>
+  Answer ask(std::function<Answer()> question);
+
+  void run();
+  void observe(Mailbox::Batch& batch);
+  void write(std::vector<PendingWrite>& writes);
+  std::optional<model::Error> check(const model::Transaction& transaction) const;
+  void carry_out(const model::Plan& plan);
+  void publish();
+  void want_neighbours();
+  void want(const model::Topology::Neighbour& neighbour);
+  void announce(const std::vector<AddressTable::Change>& changes);
+  void answer_confirmed();
+  void keep_house();
+  [[nodiscard]] std::uint64_t clock_ms() const;
+
+  [[nodiscard]] FlowTotals port_totals(std::uint32_t id) const;
+  [[nodiscard]] FlowTotals binding_totals(std::uint32_t slot) const;
+  [[nodiscard]] ServiceView view(const std::string& provider,
+                                 const model::Desired::Stored& stored) const;
+
+  const model::Config config_;
+  Dataplane& dataplane_;
+  Mailbox& mailbox_;
+  Kernel kernel_;
+  model::Desired desired_;
+  model::Topology topology_;
+  model::ServiceCompiler compiler_;
+  std::map<std::pair<std::string, model::ServiceName>, Record> records_;
+  std::map<std::uint32_t, FlowTotals> port_baselines_;
+  std::map<std::uint32_t, FlowTotals> binding_baselines_;
+  std::map<IpAddress, std::uint16_t> announced_;
+  std::set<model::Topology::Neighbour> asked_;
+
+  std::shared_ptr<const Snapshot> published_ = Snapshot::empty();
+  std::uint64_t last_ticket_ = 0;
+  std::uint64_t confirmed_epoch_ = 0;
+  bool dirty_ = true;
+  bool new_backends_ = false;
+  std::vector<Waiting> waiting_;
+  std::vector<Waiting> unpublished_;         // of this batch
+  std::vector<std::uint64_t> latencies_ns_;  // ring of the last kLatencies
+  std::size_t next_latency_ = 0;
+  static constexpr std::size_t kLatencies = 1'000;
+  Clock::time_point housekept_;
+
+  std::mutex change_mutex_;
+  std::condition_variable changed_;
+  std::uint64_t changes_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace sluice::runtime

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controlplane/model/compile.h"
+#include "controlplane/model/service.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// What the reconciler tells about its state: values, taken on its thread, read on others.
+namespace sluice::runtime {
+
+struct FlowTotals {
+  std::uint64_t flows_opened = 0;
+  std::uint64_t flows_closed = 0;
+  std::uint64_t packets_in = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t drops = 0;
+
+  FlowTotals& operator+=(const FlowTotals& other);
+  // Since `before`; what went backwards counts as nothing.
+  [[nodiscard]] FlowTotals since(const FlowTotals& before) const;
+  [[nodiscard]] std::uint64_t flows_active() const {
+    return flows_opened > flows_closed ? flows_opened - flows_closed : 0;
+  }
+};
+
+struct EndpointView {
+  model::CompiledEndpoint endpoint;
+  FlowTotals totals;
+};
+
+struct PortView {
+  std::string name;
+  Family family = Family::kIpv4;
+  PortKey key;
+  bool served = false;  // a backend takes new flows
+  std::vector<EndpointView> endpoints;
+};
+
+struct ServiceView {
+  std::string provider;
+  model::Service service;
+  std::string uid;
+  std::int64_t created_seconds = 0;  // Unix time
+  std::uint64_t revision = 0;
+  std::uint64_t epoch = 0;
+  std::vector<PortView> ports;
+  FlowTotals totals;
+};
+
+struct ProviderView {
+  std::string name;
+  std::uint64_t revision = 0;
+  std::uint64_t services = 0;
+};
+
+struct StatusView {
+  std::uint64_t epoch = 0;
+  std::uint64_t services = 0;
+  std::uint64_t backends = 0;
+  std::uint64_t next_hops = 0;
+  std::uint64_t routes = 0;
+  std::uint64_t publish_p50_ns = 0;
+  std::uint64_t publish_p99_ns = 0;
+  std::uint64_t publish_max_ns = 0;
+};
+
+// Who a service port of the tables belongs to.
+struct OwnerView {
+  std::string provider;
+  model::ServiceName name;
+  std::string port;
+};
+
+}  // namespace sluice::runtime
