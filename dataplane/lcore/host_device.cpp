@@ -100,7 +100,7 @@ HostDevice::HostDevice(const std::string& interface, bool drop_ingress, const st
   if (drop_ingress_) {
     nft("delete table netdev " + table());  // of a run that could not clean up
     if (!nft("table netdev " + table() + " { chain ingress { type filter hook ingress device \"" +
-             interface_ + "\" priority -500; policy drop; } }")) {
+             interface_ + "\" priority -500; policy drop; }; }")) {
       throw StartFault(setting + ": the kernel's own ingress on '" + interface_ +
                        "' cannot be dropped; install nftables and run as root");
     }
