@@ -43,7 +43,7 @@ struct Words {
   std::string provider;
   std::string output = "table";
   std::string timeout;
-  std::uint64_t expected_revision = 0;
+  std::string expected_revision;
   std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
 };
 
@@ -63,6 +63,17 @@ std::string check_output(const std::string& text) {
 
 std::string check_timeout(const std::string& text) {
   return duration_of(text) ? std::string{} : "a positive time such as 500ms, 10s or 2m";
+}
+
+std::optional<std::uint64_t> revision_of(std::string_view text) {
+  std::uint64_t revision = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision);
+  const bool is_whole = error == std::errc{} && end == text.data() + text.size();
+  return is_whole ? std::optional(revision) : std::nullopt;
+}
+
+std::string check_revision(const std::string& text) {
+  return revision_of(text) ? std::string{} : "--expected-revision is a whole number";
 }
 
 std::string check_protocol(const std::string& text) {
@@ -91,8 +102,10 @@ void add_write_options(CLI::App& command, Options& options, Words& words) {
       ->expected(1)
       ->take_all();
   command.add_flag("--dry-run", options.dry_run, "Let the gateway check all of it; change nothing");
-  command.add_option("--expected-revision", words.expected_revision,
-                     "Refuse unless the provider is at this revision");
+  command
+      .add_option("--expected-revision", words.expected_revision,
+                  "Refuse unless the provider is at this revision")
+      ->check(check_revision);
 }
 
 Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
@@ -285,6 +298,11 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
     // CLI11 takes them last first.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> unknown = app.remaining();
+    if (error.get_name() == "RequiredError" && !unknown.empty() && app.get_subcommands().empty()) {
+      err << "error: there is no command '" << unknown[0] << "'; see sluicectl --help\n";
+      return {std::nullopt, kUsage};
+    }
     const int code = app.exit(error, out, err);
     return {std::nullopt, code == 0 ? kOk : kUsage};
   }
@@ -299,9 +317,8 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
   if (!words.timeout.empty()) {
     options.timeout = duration_of(words.timeout);
   }
-  const CLI::App* writer = options.command == Command::kDelete ? commands.remove : commands.apply;
-  if (writer->count("--expected-revision") != 0) {
-    options.expected_revision = words.expected_revision;
+  if (!words.expected_revision.empty()) {
+    options.expected_revision = revision_of(words.expected_revision);
   }
   std::string fault = take_targets(words.targets, options);
   if (fault.empty()) {

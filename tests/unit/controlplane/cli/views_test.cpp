@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/cli/views.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::cli {
+namespace {
+
+const Time kNow = Time(std::chrono::seconds(1'000'000));
+
+v1::ServiceEntry entry() {
+  v1::ServiceEntry result;
+  result.set_provider("cli");
+  v1::Service& service = *result.mutable_service();
+  service.mutable_metadata()->set_name("web");
+  service.mutable_metadata()->mutable_creation_timestamp()->set_seconds(999'700);
+  auto* port = service.mutable_spec()->add_ports();
+  port->set_port(80);
+  port->set_target_port(8080);
+  auto* dns = service.mutable_spec()->add_ports();
+  dns->set_port(53);
+  dns->set_protocol("UDP");
+  for (const char* address : {"203.0.113.10", "2001:db8:113::10"}) {
+    auto* frontend = service.mutable_status()->add_frontends();
+    frontend->set_address(address);
+    frontend->set_served(true);
+    service.mutable_status()->add_frontends()->CopyFrom(*frontend);
+  }
+  for (const char* state : {"active", "active", "draining"}) {
+    service.mutable_status()->add_endpoints()->set_state(state);
+  }
+  return result;
+}
+
+TEST(ServiceRow, ShowsWhatIsServedWhere) {
+  EXPECT_EQ(service_row(entry(), false, kNow),
+            (Row{"default", "web", "cli", "LoadBalancer", "203.0.113.10,2001:db8:113::10",
+                 "80->8080/TCP,53/UDP", "2/3", "Serving", "5m"}));
+  EXPECT_EQ(service_row(entry(), true, kNow).size(), service_header(true).size());
+}
+
+TEST(ServiceRow, GivesTheReasonWhenNotAllIsServed) {
+  v1::ServiceEntry partly = entry();
+  auto* frontend = partly.mutable_service()->mutable_status()->mutable_frontends(2);
+  frontend->set_served(false);
+  frontend->set_reason("no usable endpoint of this family");
+  EXPECT_EQ(service_row(partly, false, kNow)[7],
+            "Serving 3 of 4: no usable endpoint of this family");
+
+  v1::ServiceEntry none = entry();
+  none.mutable_service()->mutable_status()->clear_frontends();
+  auto* condition = none.mutable_service()->mutable_status()->add_conditions();
+  condition->set_type("Serving");
+  condition->set_status("False");
+  condition->set_reason("NoEndpoints");
+  none.mutable_service()->mutable_spec()->add_load_balancer_ips("203.0.113.9");
+  EXPECT_EQ(service_row(none, false, kNow)[7], "NotServed: NoEndpoints");
+  EXPECT_EQ(service_row(none, false, kNow)[4], "203.0.113.9");
+}
+
+TEST(ServiceRow, WithoutStatusCountsTheEndpointsOfTheSpec) {
+  v1::ServiceEntry bare;
+  bare.mutable_service()->mutable_spec()->add_endpoints();
+  EXPECT_EQ(service_row(bare, false, kNow)[6], "0/1");
+}
+
+TEST(Drops, AreShownWhenTheyHappenedOrWhenWide) {
+  v1::ListDropsResponse response;
+  response.add_drops()->set_reason("bad_checksum");
+  auto* happened = response.add_drops();
+  happened->set_reason("no_route");
+  happened->set_packets(7);
+  happened->set_description("no route to the backend");
+  EXPECT_EQ(table_of(response, false).rows,
+            (std::vector<Row>{{"no_route", "7", "no route to the backend"}}));
+  EXPECT_EQ(table_of(response, true).rows.size(), 2U);
+}
+
+TEST(Backends, OfIpv6StandInBrackets) {
+  v1::ListBackendsResponse response;
+  auto* backend = response.add_backends();
+  backend->mutable_service()->set_name("web");
+  backend->set_service_port("http");
+  backend->set_protocol("TCP");
+  backend->set_address("2001:db8:10::11");
+  backend->set_port(80);
+  backend->set_weight(1);
+  backend->set_state("active");
+  const Table table = table_of(response, false);
+  EXPECT_EQ(table.rows[0], (Row{"default", "web", "http/TCP", "[2001:db8:10::11]:80", "1", "active",
+                                "0", "0", ""}));
+}
+
+TEST(Tables, HaveACellForEveryColumn) {
+  v1::ListBackendsResponse backends;
+  backends.add_backends();
+  v1::ListPortsResponse ports;
+  ports.add_ports();
+  v1::ListFlowsResponse flows;
+  flows.add_flows();
+  v1::ListProvidersResponse providers;
+  providers.add_providers();
+  for (const bool wide : {false, true}) {
+    for (const Table& table : {table_of(backends, wide), table_of(ports, wide),
+                               table_of(flows, wide), table_of(providers)}) {
+      EXPECT_EQ(table.rows[0].size(), table.header.size()) << table.header[0] << wide;
+    }
+  }
+}
+
+TEST(Ports, TellLinkSpeedAndSteering) {
+  v1::ListPortsResponse response;
+  auto* port = response.add_ports();
+  port->set_name("wan0");
+  port->set_link_up(true);
+  port->set_speed_mbps(10'000);
+  port->set_steering("single queue");
+  const Table table = table_of(response, false);
+  EXPECT_EQ(table.rows[0][1], "up 10000M");
+  EXPECT_EQ(table.rows[0].back(), "single queue");
+}
+
+TEST(Explain, NamesEverythingOfALiveFlow) {
+  v1::ExplainResponse response;
+  response.set_verdict("forward");
+  response.set_live_flow(true);
+  response.set_flow_state("established");
+  response.set_direction("from client");
+  response.set_provider("cli");
+  response.mutable_service()->set_namespace_("shop");
+  response.mutable_service()->set_name("web");
+  response.set_service_port("http");
+  response.set_frontend("203.0.113.10:80");
+  response.set_backend("10.10.0.11:80");
+  response.set_backend_state("active");
+  response.set_snat("10.10.0.100:40000");
+  response.set_lcore(1);
+  response.set_next_hop("10.10.0.11 at 02:00:00:00:00:01 via lan0");
+  response.add_steps("parse: IPv4 TCP");
+  EXPECT_EQ(text_of(response),
+            "Verdict:         forward\n"
+            "Flow:            live, established\n"
+            "Direction:       from client\n"
+            "Service:         shop/web, port http (provider cli)\n"
+            "Frontend:        203.0.113.10:80\n"
+            "Backend:         10.10.0.11:80 (active)\n"
+            "SNAT:            10.10.0.100:40000\n"
+            "Lcore:           1\n"
+            "Next hop:        10.10.0.11 at 02:00:00:00:00:01 via lan0\n"
+            "Steps:\n"
+            "  parse: IPv4 TCP\n");
+}
+
+TEST(Explain, GivesTheReasonOfADrop) {
+  v1::ExplainResponse response;
+  response.set_verdict("drop");
+  response.set_drop_reason("no_service_port");
+  const std::string text = text_of(response);
+  EXPECT_NE(text.find("drop: no_service_port\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("SNAT"), std::string::npos) << text;
+}
+
+TEST(Status, IsReadableByPeople) {
+  v1::GatewayStatus status;
+  status.set_name("edge-1");
+  status.mutable_started()->set_seconds(999'990);
+  status.set_publish_p50_ns(150'000);
+  status.set_publish_p99_ns(420'000);
+  status.set_publish_max_ns(1'000'000);
+  status.set_flows_ipv4_max(1000);
+  auto* lcore = status.add_lcores();
+  lcore->set_lcore(1);
+  lcore->set_turns(200);
+  lcore->set_idle_turns(50);
+  lcore->set_flows_ipv4(3);
+  const std::string text = text_of(status, kNow);
+  for (const char* part :
+       {"edge-1", "10s", "p50 0.15 ms, p99 0.42 ms, max 1.00 ms", "3 of 1000", "25.0% of turns"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+}
+
+TEST(NameText, CarriesTheNamespaceUnlessItIsTheDefault) {
+  v1::ServiceName name;
+  name.set_name("web");
+  EXPECT_EQ(text_of(name), "web");
+  name.set_namespace_("default");
+  EXPECT_EQ(text_of(name), "web");
+  name.set_namespace_("shop");
+  EXPECT_EQ(text_of(name), "shop/web");
+}
+
+}  // namespace
+}  // namespace sluice::cli
