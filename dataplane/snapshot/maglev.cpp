@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/snapshot/maglev.h"
 
+#include "dataplane/net/flow_key.h"
+
 #include <algorithm>
 #include <cstring>
 #include <tuple>
-
-#include "dataplane/net/flow_key.h"
 
 namespace sluice {
 namespace {
@@ -25,9 +25,9 @@ std::uint64_t hash_endpoint(const MaglevEndpoint& endpoint, std::uint64_t seed) 
   std::memcpy(word, endpoint.address.bytes.data(), sizeof(word));
   const std::uint64_t rest =
       std::uint64_t{endpoint.port} << 8U | static_cast<std::uint64_t>(endpoint.address.family);
-  const std::uint64_t mixed = multiply_fold(word[0] ^ seed ^ 0xa0761d6478bd642fULL,
-                                            word[1] ^ 0xe7037ed1a0b428dbULL);
-  return multiply_fold(mixed ^ rest, seed ^ 0x8ebc6af09c88c6e3ULL);
+  const std::uint64_t mixed =
+      multiply_fold(word[0] ^ seed ^ 0xa0761d6478bd642fULL, word[1] ^ 0xe7037ed1a0b428dbULL);
+  return multiply_fold(mixed ^ rest ^ seed, 0x8ebc6af09c88c6e3ULL);
 }
 
 std::vector<Walker> walkers_of(std::span<const MaglevEndpoint> endpoints, std::uint64_t seed,

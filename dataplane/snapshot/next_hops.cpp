@@ -42,10 +42,14 @@ NextHopTable NextHopTable::with(std::span<const Change> changes) const {
     const Key before{slot.address, slot.port};
     const Key after{change.next_hop.address, change.next_hop.port};
     if (!(before == after)) {
-      if (find(before.port, before.address) == change.index) {
-        shard_for(before).erase(before);
+      // Another change of this call may have taken the former key over: then it stays there.
+      IndexShard& former = shard_for(before);
+      if (const auto at = former.find(before); at != former.end() && at->second == change.index) {
+        former.erase(at);
       }
-      shard_for(after)[after] = change.index;
+      if (!change.next_hop.address.is_unspecified()) {  // that one is how a slot is given back
+        shard_for(after)[after] = change.index;
+      }
     }
     slot = change.next_hop;
   }
