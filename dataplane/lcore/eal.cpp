@@ -87,6 +87,11 @@ void check_lcores(const DataplaneSettings& settings, std::span<const unsigned> c
   }
 }
 
+// DPDK makes one for each --file-prefix and leaves it. Only an empty one goes.
+void remove_runtime_directory() {
+  rmdir(rte_eal_get_runtime_dir());
+}
+
 }  // namespace
 
 bool is_pci_address(const std::string& device) {
@@ -148,6 +153,7 @@ Eal::Eal(const DataplaneSettings& settings) {
   const int result = rte_eal_init(static_cast<int>(argv.size()) - 1, argv.data());
   sched_setaffinity(0, sizeof(before), &before);
   if (result < 0) {
+    remove_runtime_directory();
     throw StartFault("dataplane: DPDK did not start: " + std::string(rte_strerror(rte_errno)) +
                      " (" + last_message() + "); look at dataplane.memory and " +
                      "dataplane.eal_arguments");
@@ -156,6 +162,7 @@ Eal::Eal(const DataplaneSettings& settings) {
 
 Eal::~Eal() {
   rte_eal_cleanup();
+  remove_runtime_directory();
 }
 
 std::string Eal::last_message() {

@@ -56,6 +56,9 @@ Port::Port(const PortSettings& settings, unsigned lcores, const std::string& set
 
 Port::~Port() {
   if (started_) {
+    // On AF_PACKET and AF_XDP these are flags of the kernel's interface, which outlives us.
+    rte_eth_allmulticast_disable(id_);
+    rte_eth_promiscuous_disable(id_);
     rte_eth_dev_stop(id_);
   }
   if (probed_) {
