@@ -94,8 +94,8 @@ def test_a_dry_run_changes_nothing(testbed):
         before["services"][0]["service"]
 
 
-def test_an_expected_revision_that_has_passed_is_refused(testbed):
-    done = testbed.gateway.apply(web(numbers=[1]), options=["--expected-revision", "1"],
+def test_an_expected_revision_that_is_not_the_providers_is_refused(testbed):
+    done = testbed.gateway.apply(web(numbers=[1]), options=["--expected-revision", "99"],
                                  check=False)
     assert done.returncode == 1
     assert len(testbed.backend_rows()) == 6

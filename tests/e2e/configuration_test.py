@@ -54,8 +54,9 @@ FAULTS = [
     ("CPU that is not there", set_dataplane(lcores=[120]), "dataplane.lcores[0]"),
     ("sleep too long", set_dataplane(idle_sleep="5s"), "dataplane.idleSleep"),
     ("socket of another kind", set_top(api={"listen": "tcp:127.0.0.1:80"}), "api.listen"),
-    ("socket where no directory is", set_top(api={"listen": "unix:/absent/sluice.sock"}),
+    ("socket where no directory can be", set_top(api={"listen": "unix:/dev/null/sluice.sock"}),
      "api.listen"),
+    ("socket without a path", set_top(api={"listen": "unix:"}), "api.listen"),
     ("log level nonsense", set_top(log={"level": "loud"}), "log.level"),
     ("unknown field", set_dataplane(hugepages=4), "dataplane.hugepages"),
     ("unknown top field", set_top(colour="blue"), "colour"),
@@ -164,8 +165,7 @@ def test_a_snat_address_that_a_twin_has_is_refused(lab, driver):
 def test_a_stale_socket_of_a_killed_gateway_is_taken_over(lab, driver):
     topology = Topology(lab, driver)
     first = topology.start_gateway()
-    first.process.kill()
-    first.process.wait()
+    first.kill()
     assert first.socket.exists()
     topology.start_gateway().stop()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, stopping, starting again."""
 
+import json
 import pathlib
 import signal
 import time
@@ -13,14 +14,13 @@ from topology import VIP_V4, VIP_V6, Topology
 def machine(namespace):
     """What a gateway could leave in its namespace; the twins stay by design and are not in it."""
     tables = namespace.run("nft", "list", "ruleset").stdout
-    links = [line.split()[:2] for line in namespace.ip("-br", "link").stdout.splitlines()
-             if line.split()[0] not in ("wan0", "lan0")]
-    programs = [line for line in namespace.ip("-d", "link", "show", "type", "veth").stdout
-                .splitlines() if "xdp" in line or "promiscuity" in line]
+    links = [(link["ifname"], "UP" in link["flags"], link["promiscuity"], link.get("xdp"))
+             for link in json.loads(namespace.ip("-d", "-j", "link").stdout)
+             if link["ifname"] not in ("wan0", "lan0")]
     switches = [namespace.run("sysctl", "-n", f"net.ipv6.conf.{device}.disable_ipv6").stdout
                 for device in ("wan", "lan")]
     rules = namespace.ip("rule").stdout
-    return tables, links, programs, switches, rules
+    return tables, links, switches, rules
 
 
 def dpdk_files():
@@ -81,8 +81,7 @@ def test_addresses_and_routes_survive_a_restart_and_it_serves_again(lab, driver)
 
 def test_a_killed_gateway_can_be_started_again(lab, driver):
     testbed = Testbed(lab, driver)
-    testbed.gateway.process.kill()
-    testbed.gateway.process.wait()
+    testbed.gateway.kill()
     testbed.gateway.start()
     testbed.gateway.apply(web())
     assert sum(curl_many(testbed.client, url(VIP_V4), 10).values()) == 10

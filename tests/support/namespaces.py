@@ -8,6 +8,7 @@ namespaces and the directory, also after an exception or Ctrl-C.
 
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import signal
@@ -114,8 +115,10 @@ class Namespace:
 class Lab:
     """Namespaces, cables and processes of one test or demo; a context manager."""
 
+    _numbers = itertools.count(1)
+
     def __init__(self, prefix=None):
-        self.prefix = prefix or f"sluice-{os.getpid()}"
+        self.prefix = prefix or f"sluice-{os.getpid()}-{next(self._numbers)}"
         self.directory = None
         self._namespaces = []
         self._processes = []
