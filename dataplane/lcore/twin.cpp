@@ -66,7 +66,7 @@ Twin::Twin(const std::string& name, const MacAddress& mac, std::uint16_t mtu,
                              "run as root with /dev/net/tun"));
   }
   const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const bool done = ioctl(fd_, TUNSETPERSIST, 1) == 0 && set_up(control, name, mac, mtu);
+  const bool done = set_up(control, name, mac, mtu);
   const std::string why = std::strerror(errno);
   close(control);
   if (!done) {
@@ -79,6 +79,10 @@ Twin::Twin(const std::string& name, const MacAddress& mac, std::uint16_t mtu,
 
 Twin::~Twin() {
   close(fd_);
+}
+
+void Twin::keep() const {
+  ioctl(fd_, TUNSETPERSIST, 1);  // fails only where TUNSETIFF has failed before
 }
 
 std::size_t Twin::read(std::span<std::uint8_t> frame) const {

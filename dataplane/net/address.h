@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace sluice {
 
@@ -21,7 +22,19 @@ struct MacAddress {
 
   [[nodiscard]] constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
   [[nodiscard]] constexpr bool is_zero() const { return bytes == std::array<std::uint8_t, 6>{}; }
-  friend constexpr bool operator==(const MacAddress&, const MacAddress&) = default;
+  // Two loads; the default would call memcmp for every packet.
+  friend constexpr bool operator==(const MacAddress& a, const MacAddress& b) {
+    if (std::is_constant_evaluated()) {
+      return a.bytes == b.bytes;
+    }
+    std::uint32_t head[2];
+    std::uint16_t tail[2];
+    std::memcpy(&head[0], a.bytes.data(), sizeof(head[0]));
+    std::memcpy(&head[1], b.bytes.data(), sizeof(head[1]));
+    std::memcpy(&tail[0], a.bytes.data() + 4, sizeof(tail[0]));
+    std::memcpy(&tail[1], b.bytes.data() + 4, sizeof(tail[1]));
+    return head[0] == head[1] && tail[0] == tail[1];
+  }
 };
 inline constexpr MacAddress kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
