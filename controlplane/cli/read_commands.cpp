@@ -12,7 +12,7 @@
 namespace sluice::cli {
 namespace {
 
-using Stub = v1::Gateway::StubInterface;
+using Gateway = v1::Gateway::StubInterface;
 
 bool is_wide(const Session& session) {
   return session.options.output == Output::kWide;
@@ -90,7 +90,7 @@ int get_one_service(const Session& session) {
   request.mutable_name()->set_name(session.options.names[0]);
   request.mutable_name()->set_namespace_(session.options.namespace_filter());
   v1::Service service;
-  if (const auto error = call(session, &Stub::GetService, request, service)) {
+  if (const auto error = call(session, &Gateway::GetService, request, service)) {
     return report(session, *error);
   }
   print_manifest(session, service);
@@ -106,7 +106,7 @@ int get_services(const Session& session) {
   request.set_provider(options.provider.value_or(""));
   request.set_namespace_(options.namespace_filter());
   v1::ListServicesResponse response;
-  if (const auto error = call(session, &Stub::ListServices, request, response)) {
+  if (const auto error = call(session, &Gateway::ListServices, request, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& entry) { return entry.service().metadata().name(); };
@@ -132,7 +132,7 @@ int get_backends(const Session& session) {
   request.set_provider(session.options.provider.value_or(""));
   set_service(session.options, *request.mutable_service());
   v1::ListBackendsResponse response;
-  if (const auto error = call(session, &Stub::ListBackends, request, response)) {
+  if (const auto error = call(session, &Gateway::ListBackends, request, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& backend) { return backend.address(); };
@@ -152,7 +152,7 @@ int get_flows(const Session& session) {
   request.set_backend(options.backend);
   request.set_limit(options.limit);
   v1::ListFlowsResponse response;
-  if (const auto error = call(session, &Stub::ListFlows, request, response)) {
+  if (const auto error = call(session, &Gateway::ListFlows, request, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& flow) { return flow.client(); };
@@ -176,7 +176,7 @@ bool print_picked(const Session& session, const Response& response, const Elemen
 
 int get_ports(const Session& session) {
   v1::ListPortsResponse response;
-  if (const auto error = call(session, &Stub::ListPorts, v1::ListPortsRequest{}, response)) {
+  if (const auto error = call(session, &Gateway::ListPorts, v1::ListPortsRequest{}, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& port) { return port.name(); };
@@ -193,7 +193,7 @@ int get_ports(const Session& session) {
 
 int get_drops(const Session& session) {
   v1::ListDropsResponse response;
-  if (const auto error = call(session, &Stub::ListDrops, v1::ListDropsRequest{}, response)) {
+  if (const auto error = call(session, &Gateway::ListDrops, v1::ListDropsRequest{}, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& drop) { return drop.reason(); };
@@ -217,7 +217,7 @@ int get_drops(const Session& session) {
 int get_providers(const Session& session) {
   v1::ListProvidersResponse response;
   if (const auto error =
-          call(session, &Stub::ListProviders, v1::ListProvidersRequest{}, response)) {
+          call(session, &Gateway::ListProviders, v1::ListProvidersRequest{}, response)) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& provider) { return provider.name(); };
@@ -260,7 +260,7 @@ int get(const Session& session) {
 
 int status(const Session& session) {
   v1::GatewayStatus response;
-  if (const auto error = call(session, &Stub::GetStatus, v1::GetStatusRequest{}, response)) {
+  if (const auto error = call(session, &Gateway::GetStatus, v1::GetStatusRequest{}, response)) {
     return report(session, *error);
   }
   if (!print_message(session, response)) {
@@ -276,7 +276,7 @@ int explain(const Session& session) {
   request.set_protocol(upper(session.options.protocol));
   request.set_port(session.options.port);
   v1::ExplainResponse response;
-  if (const auto error = call(session, &Stub::Explain, request, response)) {
+  if (const auto error = call(session, &Gateway::Explain, request, response)) {
     return report(session, *error);
   }
   if (!print_message(session, response)) {
@@ -288,7 +288,7 @@ int explain(const Session& session) {
 int version(const Session& session) {
   session.out << "sluicectl " << SLUICE_VERSION << "\n";
   v1::GatewayStatus response;
-  if (const auto error = call(session, &Stub::GetStatus, v1::GetStatusRequest{}, response)) {
+  if (const auto error = call(session, &Gateway::GetStatus, v1::GetStatusRequest{}, response)) {
     return report(session, *error);
   }
   session.out << "sluiced   " << response.version() << " (" << response.name() << ")\n";

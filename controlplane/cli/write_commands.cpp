@@ -101,6 +101,9 @@ int report_refusal(const Session& session, const client::Error& error,
   }
   client::Error beside = error;
   beside.violations.clear();
+  if (client::repeats_violation(error)) {
+    beside.message = "the gateway refused it; nothing was changed";
+  }
   const int code = report(session, beside);
   std::vector<std::string> rest;
   std::vector<FileFault> faults;
@@ -136,15 +139,35 @@ void print_result(const Session& session, const v1::ApplyRequest& request,
                                request.provider(), response.revision());
     return;
   }
+  if (response.publish_ns() == 0) {
+    session.out << fmt::format("provider {} stays at revision {}\n", request.provider(),
+                               response.revision());
+    return;
+  }
   session.out << fmt::format("provider {} at revision {}; epoch {} seen by every lcore in {}\n",
                              request.provider(), response.revision(), response.epoch(),
                              nanoseconds_text(response.publish_ns()));
 }
 
+// Services that were named on the command line are called by their names, not by an index.
+void name_targets(const v1::ApplyRequest& request, client::Error& error) {
+  for (client::FieldViolation& violation : error.violations) {
+    for (int i = 0; i < request.delete__size(); ++i) {
+      if (violation.field.starts_with(fmt::format("delete[{}]", i))) {
+        violation.field = fmt::format("service/{}", request.delete_(i).name());
+        break;
+      }
+    }
+  }
+}
+
 int send(const Session& session, const v1::ApplyRequest& request,
          const std::vector<Source>& sources) {
   v1::ApplyResponse response;
-  if (const auto error = call(session, &v1::Gateway::StubInterface::Apply, request, response)) {
+  if (auto error = call(session, &v1::Gateway::StubInterface::Apply, request, response)) {
+    if (sources.empty()) {
+      name_targets(request, *error);
+    }
     return report_refusal(session, *error, sources);
   }
   print_result(session, request, response);

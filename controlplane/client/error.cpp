@@ -80,9 +80,15 @@ std::string name_of(grpc::StatusCode code) {
                                    : fmt::format("code {}", static_cast<int>(code));
 }
 
+bool repeats_violation(const Error& error) {
+  return !error.violations.empty() && error.message.starts_with(error.violations[0].field + ":");
+}
+
 std::vector<std::string> lines_of(const Error& error) {
   std::vector<std::string> lines;
-  lines.push_back(error.message.empty() ? name_of(error.code) : error.message);
+  if (!repeats_violation(error)) {
+    lines.push_back(error.message.empty() ? name_of(error.code) : error.message);
+  }
   for (const FieldViolation& violation : error.violations) {
     lines.push_back(fmt::format("{}: {}", violation.field, violation.description));
   }
@@ -91,7 +97,7 @@ std::vector<std::string> lines_of(const Error& error) {
     if (!resource.owner.empty()) {
       line += fmt::format(" is held by {}", resource.owner);
     }
-    if (!resource.description.empty()) {
+    if (!resource.description.empty() && resource.description != error.message) {
       line += fmt::format(": {}", resource.description);
     }
     lines.push_back(std::move(line));

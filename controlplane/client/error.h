@@ -43,7 +43,11 @@ struct Error {
 // "INVALID_ARGUMENT"
 [[nodiscard]] std::string name_of(grpc::StatusCode code);
 
-// For people: the message, then one line for each violation and resource.
+// Whether the message is the first violation in short, and says nothing that the violations do not.
+[[nodiscard]] bool repeats_violation(const Error& error);
+
+// For people: the message unless it repeats a violation, then one line for each violation and
+// resource.
 [[nodiscard]] std::vector<std::string> lines_of(const Error& error);
 
 }  // namespace sluice::client

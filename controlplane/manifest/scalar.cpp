@@ -69,6 +69,17 @@ bool is_fraction(std::string_view text) {
   return at == text.size();
 }
 
+// Bytes of the character that begins with `lead`; 0: none does.
+std::size_t utf8_length(unsigned char lead) {
+  if (lead < 0x80) {
+    return 1;
+  }
+  if (lead < 0xc2 || lead > 0xf4) {
+    return 0;
+  }
+  return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
 // What YAML 1.1 makes of "12:30:45" (a number to the base 60) and "2024-05-01" (a date).
 bool is_old_number_or_date(std::string_view text) {
   const std::string_view number = without_sign(text);
@@ -140,12 +151,7 @@ bool is_utf8(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {
     const auto lead = static_cast<unsigned char>(text[at]);
-    const std::size_t length = lead < 0x80   ? 1
-                               : lead < 0xc2 ? 0
-                               : lead < 0xe0 ? 2
-                               : lead < 0xf0 ? 3
-                               : lead < 0xf5 ? 4
-                                             : 0;
+    const std::size_t length = utf8_length(lead);
     if (length == 0 || at + length > text.size()) {
       return false;
     }

@@ -237,6 +237,33 @@ TEST(Delete, TakesNamesOrFiles) {
   EXPECT_TRUE(ran.out.starts_with("service/a deleted\n")) << ran.out;
 }
 
+TEST(Apply, ThatChangesNothingSaysSo) {
+  FakeGateway gateway;
+  add(*gateway.apply_response.mutable_unchanged(), "a");
+  gateway.apply_response.set_revision(4);
+  const Ran ran = gateway.run({"apply", "-f", gateway.write("a.yaml", manifest_of("a"))});
+  EXPECT_EQ(ran.out, "service/a unchanged\nprovider cli stays at revision 4\n");
+}
+
+TEST(Apply, AMessageThatRepeatsTheFirstFaultIsNotPrinted) {
+  FakeGateway gateway;
+  gateway.apply_status = refusal(grpc::StatusCode::INVALID_ARGUMENT,
+                                 "upsert[0].metadata.name: 'A' is no name (and 0 more)",
+                                 {{"upsert[0].metadata.name", "'A' is no name"}});
+  const std::string file = gateway.write("a.yaml", manifest_of("A"));
+  const Ran ran = gateway.run({"apply", "-f", file});
+  EXPECT_EQ(ran.err, "error: the gateway refused it; nothing was changed\n" + file +
+                         ":4: document 1: metadata.name: 'A' is no name\n");
+}
+
+TEST(Delete, NamesTheServicesThatAreNotThere) {
+  FakeGateway gateway;
+  gateway.apply_status = refusal(grpc::StatusCode::NOT_FOUND, "provider 'cli' has no service b",
+                                 {{"delete[1]", "no such service"}});
+  EXPECT_EQ(gateway.run({"delete", "service", "a", "b"}).err,
+            "error: provider 'cli' has no service b\n  service/b: no such service\n");
+}
+
 TEST(Delete, OfAServiceThatIsNotThereIsARefusal) {
   FakeGateway gateway;
   gateway.apply_status = {grpc::StatusCode::NOT_FOUND, "there is no service 'default/a'"};

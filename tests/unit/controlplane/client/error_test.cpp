@@ -81,6 +81,18 @@ TEST(Error, NoAnswerIsUnreachable) {
   EXPECT_FALSE(error_of({grpc::StatusCode::NOT_FOUND, ""}).is_unreachable());
 }
 
+TEST(Lines, SayNothingTwice) {
+  Error error;
+  error.message = "to: 'x' is no address (and 1 more)";
+  error.violations = {{"to", "'x' is no address"}, {"from", "is missing"}};
+  EXPECT_EQ(lines_of(error),
+            (std::vector<std::string>{"to: 'x' is no address", "from: is missing"}));
+  error.message = "a is taken";
+  error.violations.clear();
+  error.resources = {{"frontend", "a", "b", "a is taken"}};
+  EXPECT_EQ(lines_of(error), (std::vector<std::string>{"a is taken", "frontend a is held by b"}));
+}
+
 TEST(Lines, NameTheCodeWhenThereIsNoMessage) {
   EXPECT_EQ(lines_of(error_of({grpc::StatusCode::NOT_FOUND, ""})),
             std::vector<std::string>{"NOT_FOUND"});
