@@ -49,14 +49,16 @@ int run_worker(void* worker) {
 struct Dataplane::Parts {
   explicit Parts(const DataplaneSettings& wanted) : settings(wanted), eal(wanted) {
     unsigned largest = 2048;
+    for (const PortSettings& port : settings.ports) {
+      largest = std::max(largest, port.mtu + 64U);
+    }
+    const auto lcores = static_cast<unsigned>(settings.lcores.size());
+    punt_pool = make_pool("punt", 4095, largest);
+    hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
     for (std::size_t i = 0; i < settings.ports.size(); ++i) {
       const std::string setting = "ports[" + std::to_string(i) + "]";
-      ports.push_back(std::make_unique<Port>(
-          settings.ports[i], static_cast<unsigned>(settings.lcores.size()), setting));
-      largest = std::max(largest, settings.ports[i].mtu + 64U);
+      ports.push_back(std::make_unique<Port>(settings.ports[i], lcores, setting));
     }
-    punt_pool = make_pool("punt", 4095, largest);
-    hold_pool = make_pool("hold", 1023, largest);
     punt = std::make_unique<Punt>(punt_pool.get());
     for (std::size_t i = 0; i < ports.size(); ++i) {
       const PortSettings& port = settings.ports[i];
@@ -65,13 +67,21 @@ struct Dataplane::Parts {
                             : nullptr;
       punt->add_port(std::move(twin), ports[i]->mac());
     }
-    rcu = std::make_unique<SnapshotRcu>(static_cast<unsigned>(settings.lcores.size()));
+    rcu = std::make_unique<SnapshotRcu>(lcores);
     for (unsigned i = 0; i < settings.lcores.size(); ++i) {
       counters.push_back(
           std::make_unique<LcoreCounters>(settings.service_ports, settings.bindings));
       workers.push_back(std::make_unique<Worker>(context_of(i)));
     }
   }
+
+  ~Parts() {
+    for (const auto& port : ports) {
+      port->close();
+    }
+  }
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
 
   [[nodiscard]] WorkerContext context_of(unsigned number) const {
     WorkerContext context;
@@ -110,9 +120,9 @@ struct Dataplane::Parts {
 
   DataplaneSettings settings;
   Eal eal;
-  std::vector<std::unique_ptr<Port>> ports;
   Pool punt_pool;
   Pool hold_pool;
+  std::vector<std::unique_ptr<Port>> ports;
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
   std::vector<std::unique_ptr<LcoreCounters>> counters;

@@ -21,6 +21,7 @@ class HoldQueue {
   static constexpr std::size_t kPerNeighbour = 64;
   static constexpr std::uint32_t kPatienceMs = 3'000;
   static constexpr std::uint32_t kAskAgainMs = 500;
+  static constexpr std::uint32_t kLookAgainMs = 50;
 
   // Neither is owned; both outlive the queue. The pool has room for kPackets.
   HoldQueue(rte_mempool* pool, rte_ring* wanted, LcoreCounters& counters);
@@ -33,12 +34,15 @@ class HoldQueue {
   void hold(const Packet& packet, std::uint32_t now_ms);
 
   // Calls send(mbuf, port) for each packet whose neighbour `snapshot` knows, which then owns it;
-  // drops those that have waited too long (kHoldExpired). Cheap when empty.
+  // drops those that have waited too long (kHoldExpired). Looks at them only when the snapshot is
+  // another one or some time has passed, so a turn costs nothing while they wait.
   template <typename Send>
   void retry(const Snapshot& snapshot, std::uint32_t now_ms, Send&& send) {
-    if (held_.empty()) {
+    if (held_.empty() || (snapshot.epoch == tried_epoch_ && now_ms - tried_ms_ < kLookAgainMs)) {
       return;
     }
+    tried_epoch_ = snapshot.epoch;
+    tried_ms_ = now_ms;
     std::size_t kept = 0;
     for (HeldPacket& packet : held_) {
       if (release(packet, snapshot)) {
@@ -67,8 +71,12 @@ class HoldQueue {
   rte_mempool* pool_;
   rte_ring* wanted_;
   LcoreCounters& counters_;
+  std::uint64_t looked_epoch_ = 0;
+  std::uint32_t looked_ms_ = 0;
   std::vector<HeldPacket> held_;
   std::vector<Asked> asked_;
+  std::uint64_t tried_epoch_ = 0;
+  std::uint32_t tried_ms_ = 0;
 };
 
 }  // namespace sluice

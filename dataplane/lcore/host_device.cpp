@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -62,17 +63,24 @@ std::string first_address(const std::string& interface) {
   return found;
 }
 
-bool set_up(const std::string& interface) {
-  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+// One of the SIOC[GS]IF* requests about an interface; nothing when the kernel refuses it.
+std::optional<ifreq> interface_request(const std::string& interface, unsigned long what,
+                                       const std::function<void(ifreq&)>& fill = nullptr) {
   ifreq request{};
   interface.copy(request.ifr_name, IFNAMSIZ - 1);
-  bool done = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
-  if (done && (request.ifr_flags & IFF_UP) == 0) {
-    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    done = ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+  if (fill) {
+    fill(request);
   }
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const bool done = fd >= 0 && ioctl(fd, what, &request) == 0;
   close(fd);
-  return done;
+  return done ? std::optional(request) : std::nullopt;
+}
+
+bool set_flags(const std::string& interface, short flags) {
+  return interface_request(interface, SIOCSIFFLAGS,
+                           [flags](ifreq& request) { request.ifr_flags = flags; })
+      .has_value();
 }
 
 std::string ipv6_switch(const std::string& interface) {
@@ -81,8 +89,9 @@ std::string ipv6_switch(const std::string& interface) {
 
 }  // namespace
 
+// Delegates, so that what was done before a fault is undone by the destructor.
 HostDevice::HostDevice(const std::string& interface, bool drop_ingress, const std::string& setting)
-    : interface_(interface), drop_ingress_(drop_ingress) {
+    : HostDevice(interface) {
   if (if_nametoindex(interface_.c_str()) == 0) {
     throw StartFault(setting + ": no such port: there is no interface '" + interface_ +
                      "' here; correct iface=");
@@ -94,22 +103,40 @@ HostDevice::HostDevice(const std::string& interface, bool drop_ingress, const st
   }
   std::ifstream(ipv6_switch(interface_)) >> ipv6_before_;
   std::ofstream(ipv6_switch(interface_)) << "1";
-  if (!set_up(interface_)) {
+  if (const auto mtu = interface_request(interface_, SIOCGIFMTU)) {
+    mtu_before_ = mtu->ifr_mtu;
+  }
+  if (const auto flags = interface_request(interface_, SIOCGIFFLAGS)) {
+    flags_before_ = flags->ifr_flags;
+  }
+  if (!flags_before_ || !set_flags(interface_, static_cast<short>(*flags_before_ | IFF_UP))) {
     throw StartFault(setting + ": interface '" + interface_ + "' cannot be set up; run as root");
   }
-  if (drop_ingress_) {
-    nft("delete table netdev " + table());  // of a run that could not clean up
-    if (!nft("table netdev " + table() + " { chain ingress { type filter hook ingress device \"" +
-             interface_ + "\" priority -500; policy drop; }; }")) {
-      throw StartFault(setting + ": the kernel's own ingress on '" + interface_ +
-                       "' cannot be dropped; install nftables and run as root");
-    }
+  if (drop_ingress) {
+    this->drop_ingress(setting);
+  }
+}
+
+void HostDevice::drop_ingress(const std::string& setting) {
+  nft("delete table netdev " + table());  // of a run that could not clean up
+  table_made_ = nft("table netdev " + table() + " { chain ingress { type filter hook ingress " +
+                    "device \"" + interface_ + "\" priority -500; policy drop; }; }");
+  if (!table_made_) {
+    throw StartFault(setting + ": the kernel's own ingress on '" + interface_ +
+                     "' cannot be dropped; install nftables and run as root");
   }
 }
 
 HostDevice::~HostDevice() {
-  if (drop_ingress_) {
+  if (table_made_) {
     nft("delete table netdev " + table());
+  }
+  if (mtu_before_) {
+    interface_request(interface_, SIOCSIFMTU,
+                      [this](ifreq& request) { request.ifr_mtu = *mtu_before_; });
+  }
+  if (flags_before_) {
+    set_flags(interface_, *flags_before_);
   }
   if (!ipv6_before_.empty() && ipv6_before_ != "1") {
     std::ofstream(ipv6_switch(interface_)) << ipv6_before_;

@@ -42,8 +42,9 @@ std::optional<std::string> interface_under(const std::string& device) {
 
 }  // namespace
 
+// Delegates, so that what was done before a fault is undone by the destructor.
 Port::Port(const PortSettings& settings, unsigned lcores, const std::string& setting)
-    : settings_(settings) {
+    : Port(settings) {
   if (const auto interface = interface_under(settings_.device)) {
     host_device_.emplace(*interface, settings_.device.rfind("net_af_packet", 0) == 0,
                          setting + ".device");
@@ -55,6 +56,11 @@ Port::Port(const PortSettings& settings, unsigned lcores, const std::string& set
 }
 
 Port::~Port() {
+  close();
+  rte_mempool_free(pool_);
+}
+
+void Port::close() {
   if (started_) {
     // On AF_PACKET and AF_XDP these are flags of the kernel's interface, which outlives us.
     rte_eth_allmulticast_disable(id_);
@@ -64,12 +70,16 @@ Port::~Port() {
   if (probed_) {
     rte_eth_dev_close(id_);
   }
-  rte_mempool_free(pool_);
+  started_ = false;
+  probed_ = false;
 }
 
 void Port::probe(const std::string& setting) {
-  const Device device = split(settings_.device);
+  Device device = split(settings_.device);
   const bool pci = is_pci_address(settings_.device);
+  if (pci && std::count(device.name.begin(), device.name.end(), ':') == 1) {
+    device.name = "0000:" + device.name;  // the name DPDK gives it has the domain
+  }
   if (!pci && rte_eal_hotplug_add("vdev", device.name.c_str(), device.arguments.c_str()) != 0) {
     throw StartFault(setting + ".device: no such port: '" + settings_.device +
                      "' could not be made (" + Eal::last_message() + "); name a DPDK virtual " +

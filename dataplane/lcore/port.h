@@ -22,6 +22,10 @@ class Port {
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
 
+  // No packet moves any more, and what the device still has goes back to its pool. A device may
+  // have packets of every pool, so all ports are closed before any pool goes. Idempotent.
+  void close();
+
   [[nodiscard]] std::uint16_t id() const { return id_; }  // DPDK's number
   [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] MacAddress mac() const { return mac_; }
@@ -30,6 +34,7 @@ class Port {
   [[nodiscard]] PortState state() const;
 
  private:
+  explicit Port(const PortSettings& settings) : settings_(settings) {}
   void probe(const std::string& setting);
   void configure(unsigned lcores, const std::string& setting);
   void set_up_queues(unsigned lcores, const std::string& setting);

@@ -8,8 +8,8 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <poll.h>
 
 namespace sluice {
@@ -76,6 +76,11 @@ void Punt::add_port(std::unique_ptr<Twin> twin, const MacAddress& mac) {
 
 void Punt::start(Wanted wanted) {
   tell_ = std::move(wanted);
+  for (const auto& ends : ports_) {
+    if (ends->twin != nullptr) {
+      ends->twin->keep();
+    }
+  }
   stop_.store(false, std::memory_order_relaxed);
   thread_ = std::thread([this] { run(); });
 }
@@ -95,13 +100,11 @@ void Punt::announce(std::uint8_t port, const IpAddress& address) {
 void Punt::run() {
   std::vector<pollfd> polled;
   for (const auto& ends : ports_) {
-    if (ends->twin != nullptr) {
-      polled.push_back({ends->twin->fd(), POLLIN, 0});
-    }
+    polled.push_back({ends->twin == nullptr ? -1 : ends->twin->fd(), POLLIN, 0});
   }
   bool moved = false;
   while (!stop_.load(std::memory_order_relaxed)) {
-    poll(polled.data(), polled.size(), moved ? 0 : kPollMs);
+    wait(polled, moved ? 0 : kPollMs);
     moved = false;
     for (const auto& ends : ports_) {
       if (ends->twin != nullptr) {
@@ -111,6 +114,21 @@ void Punt::run() {
     }
     send_announcements();
     tell_wanted();
+  }
+}
+
+// Wakes early for frames only where there is room for them: without it they stay in the twin's own
+// queue, which holds the kernel's senders back.
+void Punt::wait(std::vector<pollfd>& polled, int timeout_ms) const {
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    const bool room = !pool_empty_ && rte_ring_full(ports_[i]->from_kernel.get()) == 0;
+    polled[i].events = room ? POLLIN : 0;
+  }
+  poll(polled.data(), polled.size(), timeout_ms);
+  for (pollfd& twin : polled) {
+    if ((twin.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+      twin.fd = -1;  // somebody has deleted it; poll() would return at once for ever
+    }
   }
 }
 
@@ -136,9 +154,12 @@ bool Punt::move_to_kernel(PortEnds& ends) {
 }
 
 bool Punt::move_from_kernel(PortEnds& ends) {
-  for (unsigned i = 0; i < kBatch; ++i) {
+  pool_empty_ = false;
+  const unsigned room = std::min(kBatch, rte_ring_free_count(ends.from_kernel.get()));
+  for (unsigned i = 0; i < room; ++i) {
     rte_mbuf* mbuf = rte_pktmbuf_alloc(pool_);
     if (mbuf == nullptr) {
+      pool_empty_ = true;
       return false;
     }
     const std::size_t length =
@@ -150,7 +171,7 @@ bool Punt::move_from_kernel(PortEnds& ends) {
     }
     ends.injected.add(1);
   }
-  return true;
+  return room == kBatch;
 }
 
 void Punt::send_announcements() {

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+struct pollfd;
 struct rte_mbuf;
 struct rte_mempool;
 struct rte_ring;
@@ -86,6 +87,7 @@ class Punt {
 
   // Before start(); in the order of the ports.
   void add_port(std::unique_ptr<Twin> twin, const MacAddress& mac);
+  // Keeps the twins for good.
   void start(Wanted wanted);
   void stop();
   // Three announcements one second apart, the first at once. Any thread.
@@ -103,6 +105,7 @@ class Punt {
     std::uint64_t due_ms = 0;
   };
   void run();
+  void wait(std::vector<pollfd>& polled, int timeout_ms) const;
   bool move_to_kernel(PortEnds& ends);
   bool move_from_kernel(PortEnds& ends);
   void send_announcements();
@@ -110,6 +113,7 @@ class Punt {
 
   static constexpr unsigned kRingSize = 1024;
   rte_mempool* pool_;
+  bool pool_empty_ = false;  // the punt thread's own
   std::vector<std::unique_ptr<PortEnds>> ports_;
   Ring wanted_ring_;
   Wanted tell_;

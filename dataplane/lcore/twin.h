@@ -11,8 +11,8 @@
 namespace sluice {
 
 // The Linux twin of a port: a TAP interface with the port's MAC, through which the kernel sends and
-// receives what is its own. Once kept it is persistent: addresses, routes and sessions on it survive
-// a restart of the gateway, and one that is there already is taken over as it is.
+// receives what is its own. Once kept it is persistent: addresses, routes and sessions on it
+// survive a restart of the gateway, and one that is there already is taken over as it is.
 class Twin {
  public:
   // Throws StartFault naming `setting` ("ports[0].name").

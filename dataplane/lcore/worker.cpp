@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/worker.h"
 
+#include "dataplane/net/headers.h"
+
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -32,7 +34,29 @@ LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
                     SnatPorts(random_value<std::uint64_t>()), *context.counters, 0};
 }
 
+// RFC 4861 §4: router and neighbour solicitations and advertisements, redirects.
+bool is_neighbour_discovery(const Packet& packet) {
+  if (packet.kind != PacketKind::kIcmp || packet.family != Family::kIpv6) {
+    return false;
+  }
+  const std::uint8_t type = packet.at<IcmpHeader>(packet.l4_offset)->type;
+  return type >= kIcmp6RouterSolicitation && type <= kIcmp6Redirect;
+}
+
 }  // namespace
+
+PuntClass punt_class(const Packet& packet, const Snapshot& snapshot) {
+  if (packet.kind == PacketKind::kArp || is_neighbour_discovery(packet)) {
+    return PuntClass::kNeighbour;
+  }
+  const IpAddress to = packet.family == Family::kIpv4 ? IpAddress(packet.key4.destination)
+                                                      : IpAddress(packet.key6.destination);
+  const AddressEntry* entry = snapshot.addresses->find(to);
+  const bool broadcast = to.is_ipv4() && to.v4().value.raw == 0xffff'ffff;
+  return entry != nullptr || to.is_multicast() || to.is_link_local() || broadcast
+             ? PuntClass::kHost
+             : PuntClass::kTransit;
+}
 
 Worker::Worker(const WorkerContext& context)
     : context_(context),
@@ -106,7 +130,7 @@ std::uint32_t Worker::receive_from_ports(const Snapshot& snapshot) {
       burst_.add(received[i], port, false);
     }
     run_pipeline(burst_, snapshot, state_);
-    act();
+    act(snapshot);
     packets += count;
   }
   return packets;
@@ -142,11 +166,11 @@ std::uint32_t Worker::take_from_kernel(std::uint8_t port, const Snapshot& snapsh
     burst_.add(static_cast<rte_mbuf*>(taken[i]), port, true);
   }
   run_pipeline(burst_, snapshot, state_);
-  act();
+  act(snapshot);
   return frames + count;
 }
 
-void Worker::act() {
+void Worker::act(const Snapshot& snapshot) {
   for (std::uint32_t i = 0; i < burst_.count; ++i) {
     Packet& packet = burst_.packets[i];
     switch (packet.verdict) {
@@ -154,7 +178,7 @@ void Worker::act() {
         transmit(packet.mbuf, packet.out_port);
         break;
       case Verdict::kPunt:
-        punt(packet);
+        punt(packet, snapshot);
         break;
       case Verdict::kHold:
         hold_.hold(packet, state_.now_ms);
@@ -189,12 +213,12 @@ void Worker::flush(std::uint8_t port) {
   output.count = 0;
 }
 
-void Worker::punt(Packet& packet) {
+void Worker::punt(const Packet& packet, const Snapshot& snapshot) {
   Punt::PortEnds& ends = context_.punt->port(packet.out_port);
-  const bool neighbour = packet.kind == PacketKind::kArp || packet.kind == PacketKind::kIcmp;
+  TokenBucket& bucket = buckets_[static_cast<std::size_t>(punt_class(packet, snapshot))];
   if (ends.twin == nullptr) {
     drop(packet.mbuf, Drop::kTransit);
-  } else if (!(neighbour ? neighbour_bucket_ : kernel_bucket_).take(state_.now_ms)) {
+  } else if (!bucket.take(state_.now_ms)) {
     drop(packet.mbuf, Drop::kPuntLimited);
   } else if (rte_ring_enqueue(ends.to_kernel.get(), packet.mbuf) != 0) {
     drop(packet.mbuf, Drop::kPuntFull);

@@ -9,6 +9,7 @@
 #include "dataplane/stages/pipeline.h"
 #include "dataplane/state/aging.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -30,6 +31,15 @@ struct WorkerContext {
   std::uint32_t flows_ipv4 = 0;
   std::uint32_t flows_ipv6 = 0;
 };
+
+// What is given to the kernel, each at a rate of its own, so that neither a flood of one nor
+// transit traffic takes away the neighbours or the routing sessions.
+enum class PuntClass : std::uint8_t {
+  kNeighbour,  // ARP and neighbour discovery
+  kHost,       // to the host's own addresses, and what routing protocols multicast
+  kTransit,    // what the kernel routes
+};
+[[nodiscard]] PuntClass punt_class(const Packet& packet, const Snapshot& snapshot);
 
 // One forwarding lcore: takes bursts from its queues, runs the pipeline, and does what the verdicts
 // say. It alone sends, punts, holds and frees packets, and it alone writes its tables.
@@ -63,10 +73,10 @@ class Worker {
   std::uint32_t receive_from_ports(const Snapshot& snapshot);
   std::uint32_t receive_from_kernel(const Snapshot& snapshot);
   std::uint32_t take_from_kernel(std::uint8_t port, const Snapshot& snapshot);
-  void act();
+  void act(const Snapshot& snapshot);
   void transmit(rte_mbuf* mbuf, std::uint8_t port);
   void flush(std::uint8_t port);
-  void punt(Packet& packet);
+  void punt(const Packet& packet, const Snapshot& snapshot);
   void drop(rte_mbuf* mbuf, Drop reason);
   void serve_command(const Snapshot& snapshot);
   void sleep_when_idle();
@@ -86,8 +96,8 @@ class Worker {
   HoldQueue hold_;
   Ring commands_;
   Command* serving_ = nullptr;
-  TokenBucket neighbour_bucket_{2'000};  // ARP and ICMPv6
-  TokenBucket kernel_bucket_{100'000};   // everything else
+  // By PuntClass.
+  std::array<TokenBucket, 3> buckets_{TokenBucket(2'000), TokenBucket(50'000), TokenBucket(50'000)};
   std::vector<Output> outputs_;
   Burst burst_;
   std::uint64_t ticks_per_ms_;
