@@ -190,7 +190,9 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
     ++slots_used_;
     incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
     new_bindings_.push_back(endpoint.slot);
-    ++backends_[endpoint.address];
+    if (++backends_[endpoint.address] == 1) {
+      new_backends_.push_back(endpoint.address);
+    }
   } else if (endpoint.state == state) {
     return;
   }

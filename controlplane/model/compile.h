@@ -13,6 +13,7 @@
 #include <string>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace sluice::model {
@@ -78,6 +79,10 @@ class ServiceCompiler {
     std::vector<std::uint32_t> new_ports;     // ids whose counters start now
     std::vector<std::uint32_t> new_bindings;  // slots likewise
   };
+  // Backends that were none at the last call.
+  [[nodiscard]] std::vector<IpAddress> take_new_backends() {
+    return std::exchange(new_backends_, {});
+  }
   [[nodiscard]] Built build();
 
   [[nodiscard]] const CompiledService* find(const std::string& provider,
@@ -125,6 +130,7 @@ class ServiceCompiler {
   std::map<std::uint32_t, Binding> changed_bindings_;
   std::map<IpAddress, bool> changed_addresses_;
   bool disruptive_ = false;
+  std::vector<IpAddress> new_backends_;
   std::vector<std::uint32_t> new_ports_;
   std::vector<std::uint32_t> new_bindings_;
   std::shared_ptr<const BindingTable> bindings_;

@@ -124,9 +124,6 @@ bool Topology::want(std::uint8_t port, const IpAddress& neighbour, std::uint64_t
 std::vector<Topology::Neighbour> Topology::forget_silent(std::uint64_t now_ms,
                                                          const std::set<Neighbour>& keep) {
   std::vector<Neighbour> forgotten;
-  if (hops_.size() < kNextHopsComfortable) {
-    return forgotten;
-  }
   for (auto at = hops_.begin(); at != hops_.end();) {
     const bool silent = !at->second.reachable && !at->second.host &&
                         now_ms - at->second.wanted_ms > kSilenceMs && !keep.contains(at->first);
@@ -140,6 +137,10 @@ std::vector<Topology::Neighbour> Topology::forget_silent(std::uint64_t now_ms,
     at = hops_.erase(at);
   }
   return forgotten;
+}
+
+bool Topology::crowded() const {
+  return hops_.size() >= kNextHopsComfortable;
 }
 
 std::optional<Topology::Neighbour> Topology::neighbour_towards(const IpAddress& destination) const {

@@ -58,7 +58,13 @@ class Topology {
     bool addresses_changed = false;               // answer ports of VIPs may differ
   };
   [[nodiscard]] Built build();
+  // build() would differ from the last one.
+  [[nodiscard]] bool changed() const {
+    return addresses_dirty_ || routes_dirty_ || !changed_hops_.empty();
+  }
   [[nodiscard]] std::size_t next_hops() const { return hops_.size(); }
+  // So many that silent ones are worth forgetting.
+  [[nodiscard]] bool crowded() const;
 
  private:
   struct Hop {

@@ -73,8 +73,6 @@ Reconciler::~Reconciler() {
 
 void Reconciler::start(Kernel kernel) {
   kernel_ = std::move(kernel);
-  dirty_ = true;
-  new_backends_ = true;
   thread_ = std::thread([this] { run(); });
 }
 
@@ -121,22 +119,19 @@ std::uint64_t Reconciler::clock_ms() const {
 void Reconciler::observe(Mailbox::Batch& batch) {
   if (batch.addresses) {
     topology_.set_addresses(std::move(*batch.addresses));
-    dirty_ = true;
   }
   if (batch.routes) {
     topology_.set_routes(std::move(*batch.routes));
-    dirty_ = true;
   }
   if (!batch.neighbours.empty()) {
     topology_.set_neighbours(batch.neighbours);
-    dirty_ = true;
   }
   for (const auto& [port, address] : batch.wanted) {
     // Asked again even when it is known: the kernel may have given up on it.
     asked_.erase({port, address});
     want({port, address});
-    dirty_ = true;
   }
+  dirty_ = dirty_ || topology_.changed();
 }
 
 void Reconciler::want(const model::Topology::Neighbour& neighbour) {
@@ -224,7 +219,6 @@ void Reconciler::carry_out(const model::Plan& plan) {
       records_[{plan.provider, service.name}].epoch = epoch;
     }
   }
-  new_backends_ = true;
   const std::lock_guard lock(change_mutex_);
   ++changes_;
   changed_.notify_all();
@@ -235,8 +229,8 @@ void Reconciler::publish() {
   if (ways.addresses_changed) {
     compiler_.refresh_addresses();
   }
-  if (ways.routes_changed || new_backends_) {
-    want_neighbours();
+  want_neighbours(ways.routes_changed);
+  if (topology_.changed()) {
     const model::Topology::Built wanted = topology_.build();
     ways.next_hops = wanted.next_hops;
     ways.routes_changed = ways.routes_changed || wanted.routes_changed;
@@ -273,7 +267,6 @@ void Reconciler::publish() {
   last_ticket_ = dataplane_.publish(published_);
   announce(changes);
   dirty_ = false;
-  new_backends_ = false;
   for (Waiting& write : unpublished_) {
     write.ticket = last_ticket_;
     waiting_.push_back(std::move(write));
@@ -281,14 +274,24 @@ void Reconciler::publish() {
   unpublished_.clear();
 }
 
-void Reconciler::want_neighbours() {
+// What lies on the way to a backend is resolved before the first packet asks for it: for new
+// backends, and for all of them when the ways have changed.
+void Reconciler::want_neighbours(bool ways_changed) {
+  const auto want_towards = [this](const IpAddress& backend) {
+    if (const auto neighbour = topology_.neighbour_towards(backend)) {
+      want(*neighbour);
+    }
+  };
+  const std::vector<IpAddress> fresh = compiler_.take_new_backends();
+  if (!ways_changed) {
+    std::for_each(fresh.begin(), fresh.end(), want_towards);
+    return;
+  }
   for (const model::Topology::Neighbour& gateway : topology_.gateways()) {
     want(gateway);
   }
   for (const auto& [address, bindings] : compiler_.backends()) {
-    if (const auto neighbour = topology_.neighbour_towards(address)) {
-      want(*neighbour);
-    }
+    want_towards(address);
   }
 }
 
@@ -347,6 +350,9 @@ void Reconciler::keep_house() {
   compiler_.reclaim(
       confirmed_epoch_, [this](std::uint32_t slot) { return binding_totals(slot).flows_active(); },
       [this](std::uint32_t id) { return port_totals(id).flows_active(); });
+  if (!topology_.crowded()) {
+    return;
+  }
   std::set<model::Topology::Neighbour> keep;
   for (const auto& [address, bindings] : compiler_.backends()) {
     if (const auto neighbour = topology_.neighbour_towards(address)) {

@@ -82,7 +82,7 @@ class Reconciler {
   std::optional<model::Error> check(const model::Transaction& transaction) const;
   void carry_out(const model::Plan& plan);
   void publish();
-  void want_neighbours();
+  void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);
   void announce(const std::vector<AddressTable::Change>& changes);
   void answer_confirmed();
@@ -111,7 +111,6 @@ class Reconciler {
   std::uint64_t last_ticket_ = 0;
   std::uint64_t confirmed_epoch_ = 0;
   bool dirty_ = true;
-  bool new_backends_ = false;
   std::vector<Waiting> waiting_;
   std::vector<Waiting> unpublished_;         // of this batch
   std::vector<std::uint64_t> latencies_ns_;  // ring of the last kLatencies
