@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/api/server.h"
 
-#include "dataplane/lcore/dataplane.h"
+#include "controlplane/runtime/start_fault.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
 
 #include <chrono>
-#include <sys/stat.h>
 
 namespace sluice::api {
 namespace {
@@ -19,6 +19,8 @@ constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 64;
 constexpr std::size_t kMemoryMax = std::size_t{512} << 20U;
 constexpr int kStreamsMax = 128;
+// A peer that says nothing does not keep its place; clients that come back connect again unseen.
+constexpr int kIdleMsMax = 5'000;
 
 }  // namespace
 
@@ -32,17 +34,19 @@ Server::Server(const std::string& socket_path, GatewayService& service) : servic
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
-  builder.AddListeningPort("unix:" + socket_path, grpc::InsecureServerCredentials());
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMsMax);
   builder.RegisterService(&service_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
-    throw StartFault("api.listen: " + socket_path +
-                     " cannot be served; choose a path in a folder that can be written");
+    throw StartFault("api: gRPC does not start; more is in the log");
   }
-  chmod(socket_path.c_str(), S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP);
+  listener_ = std::make_unique<Listener>(socket_path, [this](int connection) {
+    grpc::AddInsecureChannelFromFd(server_.get(), connection);
+  });
 }
 
 Server::~Server() {
+  listener_.reset();
   service_.stop();
   server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   server_->Wait();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "controlplane/api/gateway_service.h"
+#include "controlplane/api/listener.h"
 
 #include <grpcpp/server.h>
 
@@ -11,7 +12,7 @@
 namespace sluice::api {
 
 // The gRPC server on a Unix socket (mode 0660), with health and reflection. What a peer can cost is
-// bounded: message size, concurrent streams, threads.
+// bounded: connections, message size, concurrent streams, threads.
 class Server {
  public:
   // Throws StartFault when the socket cannot be served. `service` outlives this.
@@ -24,6 +25,7 @@ class Server {
  private:
   GatewayService& service_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace sluice::api
