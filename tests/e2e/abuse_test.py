@@ -87,6 +87,18 @@ def test_a_flood_of_garbage_on_the_socket_loses_nothing(testbed):
     testbed.gateway.ctl("status")
 
 
+def test_silent_connections_do_not_keep_others_out_for_long(testbed):
+    """More than the gateway takes at once, none of which ever says a word."""
+    silent = []
+    for _ in range(400):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(str(testbed.gateway.socket))
+        silent.append(peer)
+    testbed.gateway.ctl("--timeout 20s status")
+    for peer in silent:
+        peer.close()
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
