@@ -9,6 +9,7 @@
 #include "controlplane/api/server.h"
 #include "controlplane/manifest/manifest.h"
 #include "controlplane/model/config.h"
+#include "controlplane/runtime/inspector.h"
 #include "controlplane/runtime/instance_lock.h"
 #include "controlplane/runtime/mailbox.h"
 #include "controlplane/runtime/netlink.h"
@@ -140,7 +141,8 @@ void serve(const model::Config& config, const sigset_t& signals) {
   dataplane.start(
       [&](std::uint8_t port, const IpAddress& neighbour) { mailbox.post_wanted(port, neighbour); });
   // clients -> mailbox
-  api::GatewayService service(config.name, kVersion, reconciler, dataplane, config);
+  runtime::Inspector inspector(dataplane);
+  api::GatewayService service(config.name, kVersion, reconciler, inspector, config);
   {
     const api::Server server(config.socket_path, service);
     spdlog::info("serving on {}", config.socket_path);

@@ -29,12 +29,12 @@ void check_unknown(const google::protobuf::Message& message, model::Faults& faul
 }  // namespace
 
 GatewayService::GatewayService(std::string name, std::string version,
-                               runtime::Reconciler& reconciler, Dataplane& dataplane,
+                               runtime::Reconciler& reconciler, runtime::Inspector& inspector,
                                const model::Config& config)
     : name_(std::move(name)),
       version_(std::move(version)),
       reconciler_(reconciler),
-      dataplane_(dataplane),
+      inspector_(inspector),
       config_(config),
       started_seconds_(std::time(nullptr)) {}
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/runtime/inspector.h"
 #include "controlplane/runtime/reconciler.h"
-#include "dataplane/lcore/dataplane.h"
 
 #include <atomic>
 #include <chrono>
@@ -12,13 +12,13 @@
 
 namespace sluice::api {
 
-// The handlers: each turns a message into values, asks the reconciler or the dataplane, and turns
+// The handlers: each turns a message into values, asks the reconciler or the inspector, and turns
 // the answer into a message. They run on gRPC's threads and keep no state.
 class GatewayService final : public v1::Gateway::Service {
  public:
   // Both outlive this. `version`: of the program.
   GatewayService(std::string name, std::string version, runtime::Reconciler& reconciler,
-                 Dataplane& dataplane, const model::Config& config);
+                 runtime::Inspector& inspector, const model::Config& config);
   // Ends all watches; they would keep the server from shutting down.
   void stop() { stopping_ = true; }
 
@@ -49,7 +49,7 @@ class GatewayService final : public v1::Gateway::Service {
   std::string name_;
   std::string version_;
   runtime::Reconciler& reconciler_;
-  Dataplane& dataplane_;
+  runtime::Inspector& inspector_;
   const model::Config& config_;
   std::int64_t started_seconds_;
   std::atomic<int> watches_{0};

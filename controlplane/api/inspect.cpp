@@ -4,7 +4,6 @@
 #include "controlplane/api/error.h"
 #include "controlplane/api/gateway_service.h"
 #include "dataplane/net/headers.h"
-#include "dataplane/state/drop.h"
 
 #include <charconv>
 
@@ -102,7 +101,7 @@ const char* name_of(Explanation::Verdict verdict) {
 grpc::Status GatewayService::ListPorts(grpc::ServerContext* /*context*/,
                                        const v1::ListPortsRequest* /*request*/,
                                        v1::ListPortsResponse* response) {
-  for (const PortState& state : dataplane_.port_states()) {
+  for (const PortState& state : inspector_.ports()) {
     v1::Port& port = *response->add_ports();
     port.set_name(state.name);
     port.set_device(state.device);
@@ -159,7 +158,7 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
   }
   bool truncated = false;
   const std::uint32_t limit = request->limit() == 0 ? kFlowsDefault : request->limit();
-  const std::vector<FlowRow> rows = dataplane_.list_flows(filter, limit, &truncated);
+  const std::vector<FlowRow> rows = inspector_.flows(filter, limit, &truncated);
   std::vector<std::uint32_t> ids;
   for (const FlowRow& row : rows) {
     ids.push_back(row.service_port);
@@ -193,6 +192,7 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
 grpc::Status GatewayService::ListDrops(grpc::ServerContext* /*context*/,
                                        const v1::ListDropsRequest* /*request*/,
                                        v1::ListDropsResponse* response) {
+  const auto packets = inspector_.drops();
   for (const DropName& known : kDropNames) {
     if (known.drop == Drop::kNone) {
       continue;
@@ -200,11 +200,7 @@ grpc::Status GatewayService::ListDrops(grpc::ServerContext* /*context*/,
     v1::Drop& drop = *response->add_drops();
     drop.set_reason(std::string(known.name));
     drop.set_description(std::string(known.description));
-    std::uint64_t packets = 0;
-    for (const auto& lcore : dataplane_.counters()) {
-      packets += lcore->drops[static_cast<std::size_t>(known.drop)].get();
-    }
-    drop.set_packets(packets);
+    drop.set_packets(packets[static_cast<std::size_t>(known.drop)]);
   }
   return grpc::Status::OK;
 }
@@ -226,17 +222,16 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
   response->set_publish_max_ns(view.publish_max_ns);
   response->set_flows_ipv4_max(config_.flows_ipv4);
   response->set_flows_ipv6_max(config_.flows_ipv6);
-  for (std::size_t i = 0; i < dataplane_.counters().size(); ++i) {
-    const LcoreCounters& counters = *dataplane_.counters()[i];
+  for (const runtime::LcoreView& seen : inspector_.lcores()) {
     v1::LcoreStatus& lcore = *response->add_lcores();
-    lcore.set_lcore(dataplane_.lcores()[i]);
-    lcore.set_epoch_seen(counters.epoch_seen.get());
-    lcore.set_turns(counters.turns.get());
-    lcore.set_idle_turns(counters.idle_turns.get());
-    lcore.set_packets(counters.packets.get());
-    lcore.set_flows_ipv4(counters.flows_ipv4.get());
-    lcore.set_flows_ipv6(counters.flows_ipv6.get());
-    lcore.set_held_packets(counters.held_packets.get());
+    lcore.set_lcore(seen.lcore);
+    lcore.set_epoch_seen(seen.epoch_seen);
+    lcore.set_turns(seen.turns);
+    lcore.set_idle_turns(seen.idle_turns);
+    lcore.set_packets(seen.packets);
+    lcore.set_flows_ipv4(seen.flows_ipv4);
+    lcore.set_flows_ipv6(seen.flows_ipv6);
+    lcore.set_held_packets(seen.held_packets);
   }
   return grpc::Status::OK;
 }
@@ -248,7 +243,7 @@ grpc::Status GatewayService::Explain(grpc::ServerContext* /*context*/,
   if (!query) {
     return to_status(query.error());
   }
-  const auto answer = dataplane_.explain(*query);
+  const auto answer = inspector_.explain(*query);
   if (!answer) {
     return to_status({.code = model::Code::kDeadlineExceeded,
                       .message = "the lcore did not answer within a second"});

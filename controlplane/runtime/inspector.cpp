@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/runtime/inspector.h"
+
+namespace sluice::runtime {
+
+std::array<std::uint64_t, kDropCount> Inspector::drops() const {
+  std::array<std::uint64_t, kDropCount> packets{};
+  for (const auto& lcore : dataplane_.counters()) {
+    for (std::size_t reason = 0; reason < kDropCount; ++reason) {
+      packets[reason] += lcore->drops[reason].get();
+    }
+  }
+  return packets;
+}
+
+std::vector<LcoreView> Inspector::lcores() const {
+  std::vector<LcoreView> views;
+  for (std::size_t i = 0; i < dataplane_.counters().size(); ++i) {
+    const LcoreCounters& counters = *dataplane_.counters()[i];
+    views.push_back({dataplane_.lcores()[i], counters.epoch_seen.get(), counters.turns.get(),
+                     counters.idle_turns.get(), counters.packets.get(), counters.flows_ipv4.get(),
+                     counters.flows_ipv6.get(), counters.held_packets.get()});
+  }
+  return views;
+}
+
+}  // namespace sluice::runtime

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "dataplane/lcore/dataplane.h"
+#include "dataplane/stages/query.h"
+#include "dataplane/state/drop.h"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace sluice::runtime {
+
+struct LcoreView {
+  unsigned lcore = 0;  // CPU number
+  std::uint64_t epoch_seen = 0;
+  std::uint64_t turns = 0;
+  std::uint64_t idle_turns = 0;
+  std::uint64_t packets = 0;
+  std::uint64_t flows_ipv4 = 0;
+  std::uint64_t flows_ipv6 = 0;
+  std::uint64_t held_packets = 0;
+};
+
+// What the API may ask of the dataplane: it looks, and changes nothing. Any thread.
+class Inspector {
+ public:
+  // `dataplane` outlives this.
+  explicit Inspector(Dataplane& dataplane) : dataplane_(dataplane) {}
+
+  [[nodiscard]] std::vector<PortState> ports() const { return dataplane_.port_states(); }
+  // As Dataplane::list_flows and Dataplane::explain.
+  [[nodiscard]] std::vector<FlowRow> flows(const FlowFilter& filter, std::size_t limit,
+                                           bool* truncated) {
+    return dataplane_.list_flows(filter, limit, truncated);
+  }
+  [[nodiscard]] std::optional<Explanation> explain(const ExplainQuery& query) {
+    return dataplane_.explain(query);
+  }
+  // Packets by reason, of all lcores.
+  [[nodiscard]] std::array<std::uint64_t, kDropCount> drops() const;
+  [[nodiscard]] std::vector<LcoreView> lcores() const;
+
+ private:
+  Dataplane& dataplane_;
+};
+
+}  // namespace sluice::runtime
