@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // ARP, ND and echo: what the dataplane answers, what it leaves to the kernel, what it announces.
+#include "tests/support/world.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
-#include "tests/support/world.h"
 
 namespace sluice::testing {
 namespace {
 
 class FamilyTest : public ::testing::TestWithParam<Family> {};
-INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest,
-                         ::testing::Values(Family::kIpv4, Family::kIpv6));
+INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest, ::testing::Values(Family::kIpv4, Family::kIpv6));
 
 // "Who has `target`?" in the words of the family.
 Frame who_has(const World& world, const IpAddress& target) {
@@ -28,8 +27,8 @@ void expect_answer(const World& world, const Outcome& outcome, const IpAddress& 
   if (world.family == Family::kIpv4) {
     EXPECT_EQ(outcome.frame[21], 2) << "an ARP reply";
     EXPECT_TRUE(std::equal(mac.bytes.begin(), mac.bytes.end(), outcome.frame.begin() + 22));
-    EXPECT_TRUE(std::equal(target.bytes.begin(), target.bytes.begin() + 4,
-                           outcome.frame.begin() + 28));
+    EXPECT_TRUE(
+        std::equal(target.bytes.begin(), target.bytes.begin() + 4, outcome.frame.begin() + 28));
     EXPECT_TRUE(std::equal(world.client_on_link.bytes.begin(),
                            world.client_on_link.bytes.begin() + 4, outcome.frame.begin() + 38));
     return;

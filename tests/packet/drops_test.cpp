@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every reason to drop a packet, as a table: what arrives, and why it goes no further.
+#include "tests/support/world.h"
+
 #include <gtest/gtest.h>
 
 #include <functional>
-
-#include "tests/support/world.h"
 
 namespace sluice::testing {
 namespace {
@@ -21,8 +21,12 @@ struct DropCase {
   bool ipv6 = true;
 };
 
-Frame udp(World& world) { return make_frame(world.from_client(kProtocolUdp, 4000)); }
-Frame syn(World& world) { return make_frame(world.from_client(kProtocolTcp, 4000)); }
+Frame udp(World& world) {
+  return make_frame(world.from_client(kProtocolUdp, 4000));
+}
+Frame syn(World& world) {
+  return make_frame(world.from_client(kProtocolTcp, 4000));
+}
 
 Frame with(World& world, std::uint8_t protocol, const std::function<void(FrameSpec&)>& change) {
   FrameSpec spec = world.from_client(protocol, 4000);
@@ -49,56 +53,100 @@ const std::vector<DropCase>& header_cases() {
        }},
       {"AnEtherTypeWeDoNotKnow", Drop::kEtherType,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[12] = 0x88; }); }},
-      {"AnIpv4VersionOfFive", Drop::kIpv4Header,
+      {"AnIpv4VersionOfFive",
+       Drop::kIpv4Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp] = 0x55; }); },
-       World::kWan, {}, true, false},
-      {"AnIpv4HeaderOfFourWords", Drop::kIpv4Header,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"AnIpv4HeaderOfFourWords",
+       Drop::kIpv4Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp] = 0x44; }); },
-       World::kWan, {}, true, false},
-      {"AnIpv4TotalLengthBeyondTheFrame", Drop::kIpv4Header,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"AnIpv4TotalLengthBeyondTheFrame",
+       Drop::kIpv4Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 2] = 0x01; }); },
-       World::kWan, {}, true, false},
-      {"AnIpv4TotalLengthBelowItsHeader", Drop::kIpv4Header,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"AnIpv4TotalLengthBelowItsHeader",
+       Drop::kIpv4Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 3] = 19; }); },
-       World::kWan, {}, true, false},
-      {"AWrongIpv4Checksum", Drop::kIpv4Checksum,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"AWrongIpv4Checksum",
+       Drop::kIpv4Checksum,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 10] ^= 1U; }); },
-       World::kWan, {}, true, false},
-      {"AnIpv6VersionOfFive", Drop::kIpv6Header,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"AnIpv6VersionOfFive",
+       Drop::kIpv6Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp] = 0x50; }); },
-       World::kWan, {}, false, true},
-      {"AnIpv6PayloadBeyondTheFrame", Drop::kIpv6Header,
+       World::kWan,
+       {},
+       false,
+       true},
+      {"AnIpv6PayloadBeyondTheFrame",
+       Drop::kIpv6Header,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 4] = 0x01; }); },
-       World::kWan, {}, false, true},
+       World::kWan,
+       {},
+       false,
+       true},
       {"AUdpLengthBeyondThePacket", Drop::kTransportHeader,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[f.size() - 11 - 8 + 4] = 0x01; }); }},
       {"ATcpHeaderLongerThanThePacket", Drop::kTransportHeader,
-       [](World& w) { return edited(syn(w), [](Frame& f) { f[f.size() - 11 - 20 + 12] = 0xf0; }); }},
+       [](World& w) {
+         return edited(syn(w), [](Frame& f) { f[f.size() - 11 - 20 + 12] = 0xf0; });
+       }},
       {"ATcpHeaderOfFourWords", Drop::kTransportHeader,
-       [](World& w) { return edited(syn(w), [](Frame& f) { f[f.size() - 11 - 20 + 12] = 0x40; }); }},
-      {"AnArpRequestForAnotherKindOfAddress", Drop::kTransportHeader,
+       [](World& w) {
+         return edited(syn(w), [](Frame& f) { f[f.size() - 11 - 20 + 12] = 0x40; });
+       }},
+      {"AnArpRequestForAnotherKindOfAddress",
+       Drop::kTransportHeader,
        [](World& w) {
          return edited(make_arp_request(w.client_mac, w.client_on_link, w.vip),
                        [](Frame& f) { f[18] = 8; });
        },
-       World::kWan, {}, true, false},
-      {"ASolicitationThatCrossedARouter", Drop::kTransportHeader,
+       World::kWan,
+       {},
+       true,
+       false},
+      {"ASolicitationThatCrossedARouter",
+       Drop::kTransportHeader,
        [](World& w) {
          return edited(make_solicitation(w.client_mac, w.client_on_link, w.vip),
                        [](Frame& f) { f[kIp + 7] = 254; });
        },
-       World::kWan, {}, false, true},
-      {"ASolicitationWithAWrongChecksum", Drop::kTransportHeader,
+       World::kWan,
+       {},
+       false,
+       true},
+      {"ASolicitationWithAWrongChecksum",
+       Drop::kTransportHeader,
        [](World& w) {
          return edited(make_solicitation(w.client_mac, w.client_on_link, w.vip),
                        [](Frame& f) { f[kIp + 42] ^= 1U; });
        },
-       World::kWan, {}, false, true},
+       World::kWan,
+       {},
+       false,
+       true},
   };
   return cases;
 }
 
-const std::vector<DropCase>& decision_cases() {
+const std::vector<DropCase>& address_cases() {
   static const std::vector<DropCase> cases{
       {"AClientThatClaimsToBeTheVip", Drop::kSourceAddress,
        [](World& w) { return with(w, kProtocolUdp, [&](FrameSpec& s) { s.source = w.vip; }); }},
@@ -127,9 +175,13 @@ const std::vector<DropCase>& decision_cases() {
            }
          });
        }},
-      {"AnExtensionHeaderForTheVip", Drop::kExtensionHeader,
+      {"AnExtensionHeaderForTheVip",
+       Drop::kExtensionHeader,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 6] = 60; }); },
-       World::kWan, {}, false, true},
+       World::kWan,
+       {},
+       false,
+       true},
       {"AnIcmpMessageForTheVipThatIsNoEcho", Drop::kIcmpUnhandled,
        [](World& w) {
          return make_icmp(w.from_client(kProtocolUdp, 0), w.family == Family::kIpv4 ? 3 : 1, 3);
@@ -138,11 +190,19 @@ const std::vector<DropCase>& decision_cases() {
        [](World& w) {
          return with(w, kProtocolUdp, [&](FrameSpec& s) { s.destination = w.stranger; });
        }},
-      {"APacketForTheHostOnAPortWithoutATwin", Drop::kTransit,
+      {"APacketForTheHostOnAPortWithoutATwin",
+       Drop::kTransit,
        [](World& w) {
          return with(w, kProtocolUdp, [&](FrameSpec& s) { s.destination = w.wan_host; });
        },
-       World::kWan, {.twin = false}},
+       World::kWan,
+       {.twin = false}},
+  };
+  return cases;
+}
+
+const std::vector<DropCase>& service_cases() {
+  static const std::vector<DropCase> cases{
       {"APortTheVipDoesNotServe", Drop::kUnknownPort,
        [](World& w) {
          return with(w, kProtocolUdp, [](FrameSpec& s) { s.destination_port = 54; });
@@ -178,9 +238,7 @@ const std::vector<DropCase>& decision_cases() {
          return with(w, kProtocolTcp, [](FrameSpec& s) { s.destination_port = 81; });
        }},
       {"ATcpSegmentOfAFlowWeDoNotKnow", Drop::kTcpNoFlow,
-       [](World& w) {
-         return with(w, kProtocolTcp, [](FrameSpec& s) { s.tcp_flags = kTcpAck; });
-       }},
+       [](World& w) { return with(w, kProtocolTcp, [](FrameSpec& s) { s.tcp_flags = kTcpAck; }); }},
       {"ABackendWeHaveNoRouteTo", Drop::kNoRoute, syn, World::kWan, {.route_to_backends = false}},
       {"AClientWeHaveNoRouteTo", Drop::kNoRoute,
        [](World& w) {
@@ -188,9 +246,11 @@ const std::vector<DropCase>& decision_cases() {
            s.source = *parse_ip(w.family == Family::kIpv4 ? "100.64.0.1" : "2001:db8:dead::1");
          });
        }},
-      {"APacketLargerThanTheBackendsMtu", Drop::kMtuExceeded,
+      {"APacketLargerThanTheBackendsMtu",
+       Drop::kMtuExceeded,
        [](World& w) { return with(w, kProtocolUdp, [](FrameSpec& s) { s.payload = 1400; }); },
-       World::kWan, {.lan_mtu = 1300}},
+       World::kWan,
+       {.lan_mtu = 1300}},
   };
   return cases;
 }
@@ -215,13 +275,20 @@ void expect_all_dropped(const std::vector<DropCase>& cases) {
   }
 }
 
-TEST(Drops, MalformedPacketsAreDroppedByNameAndCounted) { expect_all_dropped(header_cases()); }
+TEST(Drops, MalformedPacketsAreDroppedByNameAndCounted) {
+  expect_all_dropped(header_cases());
+}
 
-TEST(Drops, PacketsWithoutAWayAreDroppedByNameAndCounted) { expect_all_dropped(decision_cases()); }
+TEST(Drops, PacketsForNobodyAreDroppedByNameAndCounted) {
+  expect_all_dropped(address_cases());
+}
+
+TEST(Drops, PacketsWithoutAServiceOrAWayAreDroppedByNameAndCounted) {
+  expect_all_dropped(service_cases());
+}
 
 class FamilyTest : public ::testing::TestWithParam<Family> {};
-INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest,
-                         ::testing::Values(Family::kIpv4, Family::kIpv6));
+INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest, ::testing::Values(Family::kIpv4, Family::kIpv6));
 
 TEST_P(FamilyTest, AFullFlowTableDropsNewFlowsAndKeepsOldOnes) {
   World world(GetParam(), {.flows = 2});
@@ -252,7 +319,8 @@ TEST_P(FamilyTest, AnEchoToAVipWithoutBackendsIsNotAnswered) {
   world.snapshot.addresses = std::make_shared<AddressTable>(
       world.snapshot.addresses->with(std::vector<AddressTable::Change>{{world.vip, entry}}));
   const std::uint8_t type = GetParam() == Family::kIpv4 ? kIcmpEchoRequest : kIcmp6EchoRequest;
-  EXPECT_EQ(world.run(make_icmp(world.from_client(0, 0), type), World::kWan).drop, Drop::kNoBackend);
+  EXPECT_EQ(world.run(make_icmp(world.from_client(0, 0), type), World::kWan).drop,
+            Drop::kNoBackend);
 }
 
 }  // namespace

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way there and back, in both families from one description.
+#include "dataplane/state/aging.h"
+#include "tests/support/world.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
-#include "dataplane/state/aging.h"
-#include "tests/support/world.h"
-
 namespace sluice::testing {
 namespace {
 
 class FamilyTest : public ::testing::TestWithParam<Family> {};
-INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest,
-                         ::testing::Values(Family::kIpv4, Family::kIpv6));
+INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest, ::testing::Values(Family::kIpv4, Family::kIpv6));
 
 std::size_t backend_of(const World& world, const Frame& frame) {
   const FrameFacts facts = read_frame(frame);
@@ -137,9 +136,9 @@ TEST_P(FamilyTest, FlowsSpreadOverAllBackends) {
   World world(GetParam(), {.flows = 2000});
   std::map<std::size_t, int> count;
   for (std::uint16_t i = 0; i < 600; ++i) {
-    const Outcome there = world.run(
-        make_frame(world.from_client(kProtocolUdp, static_cast<std::uint16_t>(1000 + i))),
-        World::kWan);
+    const Outcome there =
+        world.run(make_frame(world.from_client(kProtocolUdp, static_cast<std::uint16_t>(1000 + i))),
+                  World::kWan);
     ++count[backend_of(world, there.frame)];
   }
   for (std::size_t backend = 0; backend < 3; ++backend) {
@@ -151,9 +150,9 @@ TEST_P(FamilyTest, FlowsToOneBackendNeverShareASnatPort) {
   World world(GetParam(), {.flows = 2000, .snat_port_begin = 20'000, .snat_port_end = 20'400});
   std::set<std::pair<std::size_t, std::uint16_t>> taken;
   for (std::uint16_t i = 0; i < 900; ++i) {
-    const Outcome there = world.run(
-        make_frame(world.from_client(kProtocolUdp, static_cast<std::uint16_t>(1000 + i))),
-        World::kWan);
+    const Outcome there =
+        world.run(make_frame(world.from_client(kProtocolUdp, static_cast<std::uint16_t>(1000 + i))),
+                  World::kWan);
     if (there.verdict == Verdict::kTransmit) {
       EXPECT_TRUE(taken.emplace(backend_of(world, there.frame), read_frame(there.frame).source_port)
                       .second);
@@ -329,8 +328,7 @@ TEST_P(FamilyTest, ExplainTellsWhatThePipelineThenDoes) {
   const Explanation before = explain(query, world.snapshot, world.state, 3);
   EXPECT_FALSE(before.live_flow);
   EXPECT_EQ(before.verdict, Explanation::Verdict::kForward);
-  const Outcome there =
-      world.run(make_frame(world.from_client(kProtocolUdp, 4000)), World::kWan);
+  const Outcome there = world.run(make_frame(world.from_client(kProtocolUdp, 4000)), World::kWan);
   EXPECT_EQ(before.flow.backend.address, read_frame(there.frame).destination);
   const Explanation after = explain(query, world.snapshot, world.state, 3);
   EXPECT_TRUE(after.live_flow);

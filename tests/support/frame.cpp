@@ -29,7 +29,9 @@ unsigned naive_sum(const Frame& bytes, std::size_t begin, std::size_t end, unsig
   return sum;
 }
 
-bool is_ipv4(const Frame& frame) { return get16(frame, 12) == 0x0800; }
+bool is_ipv4(const Frame& frame) {
+  return get16(frame, 12) == 0x0800;
+}
 std::size_t l4_of(const Frame& frame) {
   return is_ipv4(frame) ? kEthernet + (frame[kEthernet] & 0xfU) * std::size_t{4} : kEthernet + 40;
 }
@@ -192,7 +194,8 @@ Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source,
                         const IpAddress& target) {
   FrameSpec spec;
   spec.from_mac = from_mac;
-  spec.to_mac = MacAddress{{0x33, 0x33, 0xff, target.bytes[13], target.bytes[14], target.bytes[15]}};
+  spec.to_mac =
+      MacAddress{{0x33, 0x33, 0xff, target.bytes[13], target.bytes[14], target.bytes[15]}};
   spec.source = source;
   spec.destination = *parse_ip("ff02::1:ff00:0");
   std::copy_n(target.bytes.begin() + 13, 3, spec.destination.bytes.begin() + 13);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/net/address.h"
+#include "dataplane/net/headers.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "dataplane/net/address.h"
-#include "dataplane/net/headers.h"
 
 // Frames for packet tests, and a judge of them that shares no code with the dataplane: lengths and
 // checksums are computed here word by word, the slow way.
@@ -32,10 +32,12 @@ struct FrameSpec {
 Frame make_frame(const FrameSpec& spec);
 // ICMP or ICMPv6 echo (or any other type with 8 bytes of header) and `payload` bytes.
 Frame make_icmp(const FrameSpec& spec, std::uint8_t type, std::uint8_t code = 0);
-Frame make_arp_request(const MacAddress& from_mac, const IpAddress& sender, const IpAddress& target);
+Frame make_arp_request(const MacAddress& from_mac, const IpAddress& sender,
+                       const IpAddress& target);
 // A neighbour solicitation to the target's solicited-node group, with the source option unless the
 // source is unspecified.
-Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source, const IpAddress& target);
+Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source,
+                        const IpAddress& target);
 
 // What a frame says, read byte by byte.
 struct FrameFacts {

@@ -25,7 +25,8 @@ World::World(Family which, const WorldOptions& options)
       memory4(FlowTable<Family::kIpv4>::region_bytes(options.flows)),
       memory6(FlowTable<Family::kIpv6>::region_bytes(options.flows)),
       state{FlowTable<Family::kIpv4>(memory4, options.flows, kSecret),
-            FlowTable<Family::kIpv6>(memory6, options.flows, kSecret), SnatPorts(7), counters, 1000} {
+            FlowTable<Family::kIpv6>(memory6, options.flows, kSecret), SnatPorts(7), counters,
+            1000} {
   snapshot.epoch = 1;
   snapshot.maglev_seed = 42;
   snapshot.ports = {{wan_mac, 1500, options.twin, options.transit_to_kernel},
@@ -69,11 +70,15 @@ void World::make_addresses(const WorldOptions& options) {
   entry->answer_ports = 1U << kWan;
   entry->frontends = {
       {{53, kProtocolUdp},
-       std::make_shared<ServicePort>(ServicePort{kDnsId, ForwardingMode::kFullNat, kProtocolUdp,
+       std::make_shared<ServicePort>(ServicePort{kDnsId,
+                                                 ForwardingMode::kFullNat,
+                                                 kProtocolUdp,
                                                  MaglevTable::build(dns, 42),
                                                  {dns_slot(0), dns_slot(1), dns_slot(2)}})},
       {{80, kProtocolTcp},
-       std::make_shared<ServicePort>(ServicePort{kWebId, ForwardingMode::kFullNat, kProtocolTcp,
+       std::make_shared<ServicePort>(ServicePort{kWebId,
+                                                 ForwardingMode::kFullNat,
+                                                 kProtocolTcp,
                                                  MaglevTable::build(web, 42),
                                                  {web_slot(0), web_slot(1), web_slot(2)}})},
       {{81, kProtocolTcp},
@@ -89,12 +94,11 @@ void World::make_addresses(const WorldOptions& options) {
     made->answer_ports = ports;
     return made;
   };
-  snapshot.addresses = std::make_shared<AddressTable>(AddressTable().with(std::vector<
-                                                                         AddressTable::Change>{
-      {vip, entry},
-      {snat, other(snat, AddressKind::kSnat, 1U << kLan)},
-      {wan_host, other(wan_host, AddressKind::kHost, 0)},
-      {lan_host, other(lan_host, AddressKind::kHost, 0)}}));
+  snapshot.addresses = std::make_shared<AddressTable>(AddressTable().with(
+      std::vector<AddressTable::Change>{{vip, entry},
+                                        {snat, other(snat, AddressKind::kSnat, 1U << kLan)},
+                                        {wan_host, other(wan_host, AddressKind::kHost, 0)},
+                                        {lan_host, other(lan_host, AddressKind::kHost, 0)}}));
   auto& addresses = family == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
   addresses = {{snat, options.snat_port_begin, options.snat_port_end}};
 }
@@ -212,8 +216,7 @@ Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
   run_pipeline(burst, snapshot, state);
   const Packet& packet = burst.packets[0];
   return {packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
-          packet.out_port, packet.neighbour,
-          Frame(room + 128, room + 128 + mbuf.data_len)};
+          packet.out_port, packet.neighbour, Frame(room + 128, room + 128 + mbuf.data_len)};
 }
 
 std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
@@ -236,7 +239,8 @@ std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uin
   std::vector<Outcome> outcomes;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Packet& packet = burst.packets[i];
-    outcomes.push_back({packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
+    outcomes.push_back({packet.verdict,
+                        packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
                         packet.out_port, packet.neighbour,
                         Frame(rooms[i].begin(), rooms[i].begin() + mbufs[i]->data_len)});
   }

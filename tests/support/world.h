@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/stages/pipeline.h"
+#include "tests/support/frame.h"
+
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "dataplane/stages/pipeline.h"
-#include "tests/support/frame.h"
 
 namespace sluice::testing {
 
@@ -53,7 +53,8 @@ class World {
   [[nodiscard]] FrameSpec from_client(std::uint8_t protocol, std::uint16_t client_port,
                                       std::uint8_t tcp_flags = kTcpSyn) const;
   // ... and a backend's answer to a frame the gateway sent it.
-  [[nodiscard]] FrameSpec answer_to(const Frame& sent, std::uint8_t tcp_flags = kTcpSyn | kTcpAck) const;
+  [[nodiscard]] FrameSpec answer_to(const Frame& sent,
+                                    std::uint8_t tcp_flags = kTcpSyn | kTcpAck) const;
 
   // Publishes the binding of backend `i` of a service in another state.
   void set_binding(std::uint32_t slot, BindingState state, std::uint8_t incarnation = 0);
