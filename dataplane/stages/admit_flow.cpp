@@ -39,14 +39,24 @@ FlowHot<F> new_flow(const Packet& packet, const Choice& choice, const Snapshot& 
   return flow;
 }
 
+// The closed connection whose tuple is used anew; a packet before this one in the burst may have
+// ended it already, and its entry may even be another flow's by now.
+template <Family F>
+void close_replaced(FlowRef replaces, FlowTable<F>& flows, LcoreState& state) {
+  if (!replaces.valid()) {
+    return;
+  }
+  const FlowState now = flows.hot(replaces.index()).state;
+  if (now == FlowState::kTcpClosing || now == FlowState::kTcpReset) {
+    close_flow(flows, replaces.index(), state.now_ms, state.counters);
+  }
+}
+
 template <Family F>
 void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   const FlowKey<F>& key = packet.key<F>();
-  if (packet.replaces.valid() &&
-      flows.hot(packet.replaces.index()).state != FlowState::kQuarantine) {
-    close_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
-  }
+  close_replaced(packet.replaces, flows, state);
   // A packet before this one in the burst may have opened the flow.
   packet.flow = flows.find(key, packet.hash);
   if (packet.flow.valid()) {

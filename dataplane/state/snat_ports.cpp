@@ -36,7 +36,9 @@ bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flo
       if (!taken.valid()) {
         return true;
       }
-      if (flows.hot(taken.index()).state == FlowState::kQuarantine) {
+      // One that was closed this very turn may still be some packet's flow.
+      const FlowHot<F>& holder = flows.hot(taken.index());
+      if (holder.state == FlowState::kQuarantine && holder.last_seen_ms != flow.last_seen_ms) {
         quarantined = taken;
       }
     }

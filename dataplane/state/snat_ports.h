@@ -24,8 +24,9 @@ class SnatPorts {
   explicit SnatPorts(std::uint64_t random_start) : cursor_(random_start) {}
 
   // Fills in flow.snat and flow.snat_port so that the reply tuple is free; backend, backend_port,
-  // client, protocol and network are set already. When every probe met a live tuple, a quarantined
-  // one among them is broken (its flow erased, counted) for this flow. False: exhausted.
+  // client, protocol, network and last_seen_ms (now) are set already. When every probe met a live
+  // tuple, a quarantined one among them is broken (its flow erased, counted) for this flow. False:
+  // exhausted.
   template <Family F>
   [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
                             LcoreCounters& counters, FlowHot<F>& flow);
