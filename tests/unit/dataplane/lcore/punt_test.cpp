@@ -215,7 +215,7 @@ TEST_F(PuntTest, AnAddressIsAnnouncedThreeTimesOneSecondApart) {
 TEST_F(PuntTest, TheNeighboursThatLcoresWantAreTold) {
   start();
   const IpAddress address = *parse_ip("2001:db8::7");
-  const WantedNeighbour wanted{address, 1, {}};
+  WantedNeighbour wanted{address, 1, {}};
   ASSERT_EQ(rte_ring_enqueue_elem(punt_->wanted(), &wanted, sizeof(wanted)), 0);
   ASSERT_TRUE(within(2s, [this] {
     const std::lock_guard lock(mutex_);

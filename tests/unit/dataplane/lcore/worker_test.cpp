@@ -186,8 +186,8 @@ TEST_P(WorkerOfBothFamilies, TheHostReachesTheVipThroughItsOwnGateway) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, WorkerOfBothFamilies,
-                         ::testing::Values(Family::kIpv4, Family::kIpv6), [](const auto& info) {
-                           return info.param == Family::kIpv4 ? "Ipv4" : "Ipv6";
+                         ::testing::Values(Family::kIpv4, Family::kIpv6), [](const auto& made) {
+                           return made.param == Family::kIpv4 ? "Ipv4" : "Ipv6";
                          });
 
 TEST_F(WorkerTest, MoreThanABurstLeavesInTheOrderItCame) {
@@ -360,10 +360,13 @@ TEST_P(WorkerOnItsOwnThread, ConfirmsForwardsAnswersAndStops) {
   std::thread thread([&] { gateway.worker->run(); });
   const auto within = [](const auto& condition) {
     const auto deadline = std::chrono::steady_clock::now() + 10s;
-    while (!condition() && std::chrono::steady_clock::now() < deadline) {
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (condition()) {
+        return true;
+      }
       std::this_thread::sleep_for(100us);
     }
-    return condition();
+    return false;
   };
   EXPECT_TRUE(within([&] { return gateway.counters.idle_turns.get() > 200; }));
   for (int i = 0; i < 20; ++i) {
