@@ -71,7 +71,8 @@ void read_until(SnapshotRcu& rcu, unsigned reader, std::latch& joined,
     const Snapshot& snapshot = rcu.read();
     const std::uint64_t epoch = snapshot.epoch;
     seen.backwards += epoch < seen.last ? 1 : 0;
-    for (int look = 0; look < 20; ++look) {
+    for (int look = 0; look < 100; ++look) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // so that each look is a load
       seen.dead += snapshot.epoch != epoch || snapshot.maglev_seed != ~epoch ? 1 : 0;
     }
     seen.last = epoch;
