@@ -69,6 +69,9 @@ void Port::close() {
   }
   if (probed_) {
     rte_eth_dev_close(id_);
+    if (!is_pci_address(settings_.device)) {
+      rte_eal_hotplug_remove("vdev", split(settings_.device).name.c_str());
+    }
   }
   started_ = false;
   probed_ = false;

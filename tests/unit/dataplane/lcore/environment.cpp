@@ -54,7 +54,8 @@ void enter_own_network() {
 }
 
 bool run(const std::string& command) {
-  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;  // NOLINT: fixed commands
+  return std::system(("{ " + command + "; } >/dev/null 2>&1").c_str()) ==
+         0;  // NOLINT: fixed commands
 }
 
 std::string output_of(const std::string& command) {
