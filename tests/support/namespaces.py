@@ -156,7 +156,8 @@ class Lab:
 
     def spawn(self, argv, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
-        process = subprocess.Popen([str(word) for word in argv], **options)
+        # A session of its own, so that Ctrl-C reaches us alone and the order of the end is ours.
+        process = subprocess.Popen([str(word) for word in argv], start_new_session=True, **options)
         self._processes.append(process)
         return process
 
