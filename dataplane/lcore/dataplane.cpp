@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <chrono>
 #include <list>
-#include <map>
 #include <mutex>
 #include <thread>
 
@@ -129,7 +128,6 @@ struct Dataplane::Parts {
   std::mutex commands_mutex;
   std::list<std::shared_ptr<Command>> commands;
   std::vector<std::unique_ptr<Worker>> workers;
-  std::map<std::uint64_t, std::uint64_t> epoch_of_ticket;
   bool running = false;
 };
 
@@ -167,13 +165,7 @@ void Dataplane::stop() {
 }
 
 std::uint64_t Dataplane::publish(std::shared_ptr<const Snapshot> next) {
-  const std::uint64_t epoch = next->epoch;
-  const std::uint64_t ticket = parts_->rcu->publish(std::move(next));
-  parts_->epoch_of_ticket[ticket] = epoch;
-  while (parts_->epoch_of_ticket.size() > 1024) {
-    parts_->epoch_of_ticket.erase(parts_->epoch_of_ticket.begin());
-  }
-  return ticket;
+  return parts_->rcu->publish(std::move(next));
 }
 
 bool Dataplane::confirmed(std::uint64_t ticket) {
@@ -182,9 +174,8 @@ bool Dataplane::confirmed(std::uint64_t ticket) {
 
 std::vector<unsigned> Dataplane::unconfirmed(std::uint64_t ticket) const {
   std::vector<unsigned> lcores;
-  const auto at = parts_->epoch_of_ticket.find(ticket);
-  for (std::size_t i = 0; at != parts_->epoch_of_ticket.end() && i < parts_->workers.size(); ++i) {
-    if (parts_->counters[i]->epoch_seen.get() < at->second) {
+  for (unsigned i = 0; i < parts_->workers.size(); ++i) {
+    if (parts_->rcu->behind(i, ticket)) {
       lcores.push_back(parts_->settings.lcores[i]);
     }
   }

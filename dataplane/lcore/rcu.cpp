@@ -62,6 +62,11 @@ bool SnapshotRcu::confirmed(std::uint64_t ticket) {
   return rte_rcu_qsbr_check(qsbr_.get(), ticket, false) == 1;
 }
 
+bool SnapshotRcu::behind(unsigned reader, std::uint64_t ticket) const {
+  const std::uint64_t seen = __atomic_load_n(&qsbr_->qsbr_cnt[reader].cnt, __ATOMIC_ACQUIRE);
+  return seen != __RTE_QSBR_CNT_THR_OFFLINE && seen < ticket;
+}
+
 void SnapshotRcu::reclaim() {
   while (!retired_.empty() && rte_rcu_qsbr_check(qsbr_.get(), retired_.front().token, false) == 1) {
     retired_.pop_front();

@@ -45,6 +45,8 @@ class SnapshotRcu {
   // publish() or confirmed(), once no reader can hold it.
   std::uint64_t publish(std::shared_ptr<const Snapshot> next);
   [[nodiscard]] bool confirmed(std::uint64_t ticket);
+  // This reader may still hold what the ticket's snapshot replaced; one that is offline does not.
+  [[nodiscard]] bool behind(unsigned reader, std::uint64_t ticket) const;
 
  private:
   struct FreeQsbr {
