@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the first packet's SNAT port to the last second of quarantine: snat_ports, tcp_state, aging.
+#include "dataplane/net/headers.h"
+#include "dataplane/state/aging.h"
+#include "dataplane/state/snat_ports.h"
+#include "dataplane/state/tcp_state.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <vector>
+
+namespace sluice {
+namespace {
+
+constexpr auto kIpv4 = Family::kIpv4;
+
+struct World {
+  explicit World(std::uint32_t capacity = 4096)
+      : region(FlowTable<kIpv4>::region_bytes(capacity)),
+        flows(region, capacity,
+              HashSecret{{0x9ae16a3b2f90404fULL, 0xc949d7c7509e6557ULL, 0xff51afd7ed558ccdULL,
+                          0xc4ceb9fe1a85ec53ULL, 0x8ebc6af09c88c6e3ULL, 0x589965cc75374cc3ULL}}),
+        counters(4, 8) {}
+
+  FlowHot<kIpv4> wanted(std::uint32_t client, std::uint16_t port, std::uint32_t backend) const {
+    FlowHot<kIpv4> flow{};
+    flow.client = Ipv4Address{Be32::from_host(client)};
+    flow.frontend = Ipv4Address{Be32::from_host(0xcb00'710a)};
+    flow.client_port = Be16::from_host(port);
+    flow.frontend_port = Be16::from_host(80);
+    flow.protocol = kProtocolTcp;
+    flow.state = FlowState::kTcpEstablished;
+    flow.backend = Ipv4Address{Be32::from_host(backend)};
+    flow.backend_port = Be16::from_host(8080);
+    flow.binding_slot = 1;
+    flow.last_seen_ms = now;
+    return flow;
+  }
+  // Chooses and inserts; the ref is invalid when there was no port.
+  FlowRef open(std::uint32_t client, std::uint16_t port, std::uint32_t backend) {
+    FlowHot<kIpv4> flow = wanted(client, port, backend);
+    if (!snat.choose(std::span<const SnatAddress>(addresses), flows, counters, flow)) {
+      return kNoFlow;
+    }
+    return flows.insert(flow, {.service_port = 2});
+  }
+  void age(std::uint32_t ms) {
+    now += ms;
+    for (std::uint32_t i = 0; i < 200; ++i) {
+      aging.run(flows, now, counters);
+      now += 10;
+    }
+  }
+
+  std::vector<std::byte> region;
+  FlowTable<kIpv4> flows;
+  LcoreCounters counters;
+  SnatPorts snat{99};
+  Aging<kIpv4> aging;
+  std::vector<SnatAddress> addresses{{*parse_ip("192.0.2.100"), 2000, 2010},
+                                     {*parse_ip("192.0.2.101"), 2000, 2010}};
+  std::uint32_t now = 1'000;
+};
+
+TEST(SnatPorts, StayInTheirRangeAndNeverMeetTowardsOneBackend) {
+  World world;
+  std::set<std::pair<std::uint32_t, std::uint16_t>> taken;
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    const FlowRef ref = world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7);
+    ASSERT_TRUE(ref.valid()) << i;
+    const FlowHot<kIpv4>& flow = world.flows.hot(ref.index());
+    EXPECT_GE(flow.snat_port.host(), 2000);
+    EXPECT_LT(flow.snat_port.host(), 2010);
+    EXPECT_TRUE(taken.emplace(flow.snat.value.raw, flow.snat_port.raw).second);
+  }
+  EXPECT_FALSE(world.open(0x0a00'0001, 5000, 7).valid()) << "two addresses of ten ports are taken";
+  EXPECT_TRUE(world.open(0x0a00'0001, 5000, 8).valid()) << "towards another backend they are free";
+}
+
+TEST(SnatPorts, AClientKeepsOneAddressWhileItHasPorts) {
+  World world;
+  const FlowRef first = world.open(0x0a00'0001, 1000, 7);
+  for (std::uint16_t i = 1; i < 10; ++i) {
+    const FlowRef next = world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7);
+    EXPECT_EQ(world.flows.hot(next.index()).snat, world.flows.hot(first.index()).snat);
+  }
+}
+
+TEST(SnatPorts, AQuarantineIsBrokenOnlyWhenNothingElseIsFree) {
+  World world;
+  std::vector<FlowRef> open;
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    open.push_back(world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7));
+  }
+  close_flow(world.flows, open[3].index(), world.now, world.counters);
+  EXPECT_FALSE(world.open(0x0a00'0001, 5000, 7).valid()) << "closed this very turn";
+  ++world.now;
+  EXPECT_TRUE(world.open(0x0a00'0001, 5000, 7).valid());
+  EXPECT_EQ(world.counters.snat_quarantine_broken.get(), 1U);
+}
+
+TEST(TcpState, AHandshakeFromBothSidesEstablishes) {
+  TcpView view{FlowState::kTcpHalfOpen, 0};
+  view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpSyn));
+  EXPECT_EQ(view.state, FlowState::kTcpHalfOpen);
+  view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpAck));
+  EXPECT_EQ(view.state, FlowState::kTcpHalfOpen) << "nothing has answered yet";
+  view = tcp_next(view, Direction::kFromBackend, tcp_event(kTcpSyn | kTcpAck));
+  EXPECT_EQ(view.state, FlowState::kTcpHalfOpen);
+  view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpAck));
+  EXPECT_EQ(view.state, FlowState::kTcpEstablished);
+}
+
+TEST(TcpState, AFinFromEitherSideStartsTheShortTimerAndARstTheShortest) {
+  const TcpView open{FlowState::kTcpEstablished, kFlowReplied};
+  for (const Direction from : {Direction::kFromClient, Direction::kFromBackend}) {
+    EXPECT_EQ(tcp_next(open, from, tcp_event(kTcpFin | kTcpAck)).state, FlowState::kTcpClosing);
+    EXPECT_EQ(tcp_next(open, from, tcp_event(kTcpRst)).state, FlowState::kTcpReset);
+    EXPECT_EQ(tcp_next(open, from, tcp_event(kTcpRst | kTcpSyn)).state, FlowState::kTcpReset);
+  }
+  const TcpView reset{FlowState::kTcpReset, 0};
+  EXPECT_EQ(tcp_next(reset, Direction::kFromClient, TcpEvent::kFin).state, FlowState::kTcpReset);
+}
+
+TEST(TcpState, OnlySegmentsThatCanChangeSomethingAreLookedAt) {
+  EXPECT_FALSE(tcp_may_change(FlowState::kTcpEstablished, kTcpAck));
+  EXPECT_TRUE(tcp_may_change(FlowState::kTcpEstablished, kTcpAck | kTcpFin));
+  EXPECT_TRUE(tcp_may_change(FlowState::kTcpHalfOpen, kTcpAck));
+}
+
+TEST(Aging, EachStateLeavesAfterItsOwnTimeout) {
+  struct Row {
+    FlowState state;
+    std::uint32_t timeout_ms;
+  };
+  for (const Row& row : {Row{FlowState::kUdp, 120'000}, Row{FlowState::kTcpHalfOpen, 240'000},
+                         Row{FlowState::kTcpEstablished, 7'440'000},
+                         Row{FlowState::kTcpClosing, 240'000}, Row{FlowState::kTcpReset, 10'000}}) {
+    SCOPED_TRACE(facts_of(row.state).name);
+    World world;
+    const FlowRef ref = world.open(0x0a00'0001, 1000, 7);
+    const auto key = world.flows.hot(ref.index()).client_key();
+    world.flows.hot(ref.index()).state = row.state;
+    world.age(row.timeout_ms - 5'000);
+    EXPECT_TRUE(world.flows.find(key).valid()) << "not a second too early";
+    world.age(5'000);
+    EXPECT_FALSE(world.flows.find(key).valid());
+    EXPECT_EQ(world.counters.services[2].flows_closed.get(), 1U);
+    EXPECT_EQ(world.counters.bindings[1].flows_closed.get(), 1U);
+  }
+}
+
+TEST(Aging, ATcpTupleIsFreeAMinuteAfterItsFlowAndAUdpTupleAtOnce) {
+  World world;
+  const FlowRef ref = world.open(0x0a00'0001, 1000, 7);
+  world.flows.hot(ref.index()).state = FlowState::kTcpReset;
+  world.age(10'000);
+  EXPECT_EQ(world.flows.size(), 1U);
+  world.age(55'000);
+  EXPECT_EQ(world.flows.size(), 1U) << "still in quarantine";
+  world.age(5'000);
+  EXPECT_EQ(world.flows.size(), 0U);
+  const FlowRef udp = world.open(0x0a00'0001, 1001, 7);
+  world.flows.hot(udp.index()).state = FlowState::kUdp;
+  world.age(120'000);
+  EXPECT_EQ(world.flows.size(), 0U);
+}
+
+TEST(Aging, CountsReachServiceAndBindingWithinTwoSeconds) {
+  World world(100'000);
+  std::vector<FlowRef> refs;
+  world.addresses = {{*parse_ip("192.0.2.100"), 1024, 65'536}};
+  for (std::uint16_t i = 0; i < 5'000; ++i) {
+    refs.push_back(world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7 + i % 5));
+  }
+  for (const FlowRef ref : refs) {
+    world.flows.hot(ref.index()).packets_in = 2;
+    world.flows.hot(ref.index()).bytes_in = 100;
+  }
+  for (std::uint32_t ms = 0; ms < 2'000; ++ms) {
+    world.aging.run(world.flows, ++world.now, world.counters);
+  }
+  EXPECT_EQ(world.counters.services[2].packets_in.get(), 10'000U);
+  EXPECT_EQ(world.counters.services[2].bytes_in.get(), 500'000U);
+  EXPECT_EQ(world.counters.bindings[1].packets_in.get(), 10'000U);
+}
+
+TEST(Aging, ASliceIsBoundedAndWhatIsDueIsCaughtUpLater) {
+  World world(100'000);
+  world.addresses = {{*parse_ip("192.0.2.100"), 1024, 65'536}};
+  for (std::uint16_t i = 0; i < 1'000; ++i) {
+    world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7);
+  }
+  for (std::uint32_t i = 0; i < world.flows.high_water(); ++i) {
+    world.flows.hot(i).packets_in = 1;
+  }
+  world.aging.run(world.flows, world.now + 1'000, world.counters);
+  EXPECT_EQ(world.counters.services[2].packets_in.get(), Aging<kIpv4>::kSlice);
+  EXPECT_TRUE(world.aging.behind());
+}
+
+}  // namespace
+}  // namespace sluice
