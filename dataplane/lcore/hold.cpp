@@ -55,6 +55,8 @@ void HoldQueue::ask(std::uint8_t port, const IpAddress& neighbour, std::uint32_t
     at->at_ms = now_ms;
   } else if (asked_.size() < kPackets) {
     asked_.push_back({neighbour, port, now_ms});
+  } else {
+    return;  // as many are asked for as packets can wait; room comes within a second
   }
   WantedNeighbour wanted{neighbour, port, {}};
   rte_ring_enqueue_elem(wanted_, &wanted, sizeof(wanted));
