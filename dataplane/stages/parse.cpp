@@ -135,7 +135,8 @@ void parse_ipv6(Packet& packet) {
     return;
   }
   const std::uint32_t payload_length = ip->payload_length.host();
-  if (ip->version_class_flow.host() >> 28U != 6 ||
+  const Be32 first_word = ip->version_class_flow;  // a copy: it is not aligned where it lies
+  if (first_word.host() >> 28U != 6 ||
       payload_length + sizeof(Ipv6Header) > packet.mbuf->pkt_len - kL3Offset) {
     packet.decide_drop(Drop::kIpv6Header);
     return;
