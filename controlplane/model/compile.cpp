@@ -33,6 +33,54 @@ std::vector<Family> families_of(const Service& service) {
   return families;
 }
 
+bool before_in_order(const IpAddress& address, std::uint16_t port, const IpAddress& other,
+                     std::uint16_t other_port) {
+  return std::tie(address, port) < std::tie(other, other_port);
+}
+
+// The endpoints that can serve this port in this family, in the order of their bindings.
+std::vector<const Endpoint*> members_of(const Service& service, const ServicePortSpec& spec,
+                                        Family family) {
+  std::vector<const Endpoint*> members;
+  for (const Endpoint& endpoint : service.endpoints) {
+    if (endpoint.address.family == family) {
+      members.push_back(&endpoint);
+    }
+  }
+  std::sort(members.begin(), members.end(), [&](const Endpoint* a, const Endpoint* b) {
+    return before_in_order(a->address, target_of(*a, spec), b->address, target_of(*b, spec));
+  });
+  return members;
+}
+
+const CompiledPort* port_of(const CompiledService& service, Family family, PortKey key) {
+  const auto at = std::find_if(
+      service.ports.begin(), service.ports.end(),
+      [&](const CompiledPort& port) { return port.family == family && port.key == key; });
+  return at == service.ports.end() ? nullptr : &*at;
+}
+
+// Of two lists in the same order: calls `both(member, compiled)` for each member, with null where
+// the endpoint was not there before, and `gone(compiled)` for the others.
+template <typename Both, typename Gone>
+void match(const std::vector<const Endpoint*>& members, const ServicePortSpec& spec,
+           const CompiledPort* before, Both&& both, Gone&& gone) {
+  static const std::vector<CompiledEndpoint> kNone;
+  const std::vector<CompiledEndpoint>& had = before == nullptr ? kNone : before->endpoints;
+  auto old = had.begin();
+  for (const Endpoint* member : members) {
+    const std::uint16_t port = target_of(*member, spec);
+    for (; old != had.end() && before_in_order(old->address, old->port, member->address, port);
+         ++old) {
+      gone(*old);
+    }
+    const bool same = old != had.end() && old->address == member->address && old->port == port;
+    both(*member, same ? &*old : nullptr);
+    old += same ? 1 : 0;
+  }
+  std::for_each(old, had.end(), gone);
+}
+
 }  // namespace
 
 std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints) {
@@ -61,14 +109,25 @@ ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed
       incarnations_(limits.bindings, 0),
       bindings_(std::make_shared<BindingTable>()) {}
 
-bool ServiceCompiler::fits(const std::vector<const Service*>& services) const {
-  // Counted as if all of it were new: a write that changes services in place fits as long as one
-  // that doubles them would.
+// What a write gives back rests for a while, so only what it keeps is not counted as new.
+bool ServiceCompiler::fits(const std::string& provider,
+                           const std::vector<const Service*>& services) const {
+  static const CompiledService kNone;
   std::uint64_t ids = ids_used_;
   std::uint64_t slots = slots_used_;
   for (const Service* service : services) {
-    ids += service->ports.size() * families_of(*service).size();
-    slots += service->ports.size() * service->endpoints.size();
+    const CompiledService* found = find(provider, service->name);
+    const CompiledService& before = found == nullptr ? kNone : *found;
+    for (const ServicePortSpec& spec : service->ports) {
+      for (const Family family : families_of(*service)) {
+        const CompiledPort* port = port_of(before, family, {spec.port, spec.protocol});
+        ids += port == nullptr ? 1 : 0;
+        const auto count = [&slots](const Endpoint&, const CompiledEndpoint* old) {
+          slots += old == nullptr || old->slot == 0 ? 1 : 0;
+        };
+        match(members_of(*service, spec, family), spec, port, count, [](const auto&) {});
+      }
+    }
   }
   return ids < limits_.service_ports && slots < limits_.bindings;
 }
@@ -76,25 +135,20 @@ bool ServiceCompiler::fits(const std::vector<const Service*>& services) const {
 void ServiceCompiler::update(const std::string& provider, const Service& service,
                              std::uint64_t epoch) {
   const Key key{provider, service.name};
-  CompiledService before = std::move(services_[key]);
+  const CompiledService before = std::move(services_[key]);
   withdraw_frontends(before);
   CompiledService after;
   after.vips = service.vips;
   for (const ServicePortSpec& spec : service.ports) {
     for (const Family family : families_of(service)) {
-      const auto old =
-          std::find_if(before.ports.begin(), before.ports.end(), [&](const CompiledPort& port) {
-            return port.family == family && port.key == PortKey{spec.port, spec.protocol};
-          });
-      CompiledPort* kept = old == before.ports.end() ? nullptr : &*old;
+      const CompiledPort* kept = port_of(before, family, {spec.port, spec.protocol});
       after.ports.push_back(compile_port(key, service, spec, family, kept, epoch));
-      if (kept != nullptr) {
-        before.ports.erase(old);
-      }
     }
   }
-  for (const CompiledPort& gone : before.ports) {
-    release_port(gone, epoch);
+  for (const CompiledPort& port : before.ports) {
+    if (port_of(after, port.family, port.key) == nullptr) {
+      release_port(port, epoch);
+    }
   }
   place_frontends(after);
   services_[key] = std::move(after);
@@ -115,7 +169,7 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
 
 CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
                                            const ServicePortSpec& spec, Family family,
-                                           CompiledPort* before, std::uint64_t epoch) {
+                                           const CompiledPort* before, std::uint64_t epoch) {
   CompiledPort port;
   port.name = spec.name;
   port.family = family;
@@ -129,50 +183,31 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   }
   owners_[port.id] = {key.first, key.second, spec.name};
 
-  std::vector<const Endpoint*> members;
-  for (const Endpoint& endpoint : service.endpoints) {
-    if (endpoint.address.family == family) {
-      members.push_back(&endpoint);
-    }
-  }
-  std::sort(members.begin(), members.end(), [&](const Endpoint* a, const Endpoint* b) {
-    return std::tuple(a->address, target_of(*a, spec)) <
-           std::tuple(b->address, target_of(*b, spec));
-  });
+  const std::vector<const Endpoint*> members = members_of(service, spec, family);
   const std::vector<Chosen> chosen = choose_endpoints(members);
   auto made = std::make_shared<ServicePort>();
   made->id = port.id;
   made->protocol = spec.protocol;
   std::vector<MaglevEndpoint> ring;
-  for (std::size_t i = 0; i < members.size(); ++i) {
+  const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
+    const Chosen& choice = chosen[ring.size()];
     CompiledEndpoint endpoint;
-    endpoint.address = members[i]->address;
-    endpoint.port = target_of(*members[i], spec);
-    endpoint.weight = members[i]->weight;
-    endpoint.reason = chosen[i].reason;
-    if (before != nullptr) {
-      const auto old = std::find_if(before->endpoints.begin(), before->endpoints.end(),
-                                    [&](const CompiledEndpoint& candidate) {
-                                      return candidate.address == endpoint.address &&
-                                             candidate.port == endpoint.port;
-                                    });
-      if (old != before->endpoints.end()) {
-        endpoint.slot = old->slot;
-        endpoint.state = old->state;
-        before->endpoints.erase(old);
-      }
+    endpoint.address = member.address;
+    endpoint.port = target_of(member, spec);
+    endpoint.weight = member.weight;
+    endpoint.reason = choice.reason;
+    if (old != nullptr) {
+      endpoint.slot = old->slot;
+      endpoint.state = old->state;
     }
-    bind(port, endpoint, chosen[i].active ? BindingState::kActive : BindingState::kDraining);
+    bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
     ring.push_back({endpoint.address, endpoint.port,
-                    static_cast<std::uint16_t>(chosen[i].active ? endpoint.weight : 0)});
+                    static_cast<std::uint16_t>(choice.active ? endpoint.weight : 0)});
     made->binding_slots.push_back(endpoint.slot);
     port.endpoints.push_back(std::move(endpoint));
-  }
-  if (before != nullptr) {
-    for (const CompiledEndpoint& gone : before->endpoints) {
-      release_endpoint(gone, port.id, epoch);
-    }
-  }
+  };
+  match(members, spec, before, take_over,
+        [&](const CompiledEndpoint& gone) { release_endpoint(gone, port.id, epoch); });
   made->maglev = maglev_for(ring);
   port.port = std::move(made);
   return port;
@@ -235,8 +270,9 @@ std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(
   if (table == nullptr) {
     table = MaglevTable::build(endpoints, seed_);
     cached = table;
-    if (maglev_cache_.size() > 2 * services_.size() + 64) {
+    if (maglev_cache_.size() > sweep_at_) {
       std::erase_if(maglev_cache_, [](const auto& entry) { return entry.second.expired(); });
+      sweep_at_ = 2 * maglev_cache_.size() + 64;
     }
   }
   return table;

@@ -57,8 +57,10 @@ class ServiceCompiler {
   };
   ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, AnswerPorts answer_ports);
 
-  // Whether the ids and slots that these services add would fit; nothing is changed.
-  [[nodiscard]] bool fits(const std::vector<const Service*>& services) const;
+  // Whether the ids and slots that these services of `provider` would take beside those they have
+  // are there; nothing is changed.
+  [[nodiscard]] bool fits(const std::string& provider,
+                          const std::vector<const Service*>& services) const;
   // `epoch`: of the snapshot the next build() makes.
   void update(const std::string& provider, const Service& service, std::uint64_t epoch);
   void remove(const std::string& provider, const ServiceName& name, std::uint64_t epoch);
@@ -103,7 +105,7 @@ class ServiceCompiler {
   using MaglevKey = std::vector<std::tuple<IpAddress, std::uint16_t, std::uint16_t>>;
 
   CompiledPort compile_port(const Key& key, const Service& service, const ServicePortSpec& spec,
-                            Family family, CompiledPort* before, std::uint64_t epoch);
+                            Family family, const CompiledPort* before, std::uint64_t epoch);
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
   void release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id, std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
@@ -125,6 +127,7 @@ class ServiceCompiler {
   std::map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
   std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
   std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
+  std::size_t sweep_at_ = 64;  // entries in the cache at which the dead ones go
 
   // Since the last build().
   std::map<std::uint32_t, Binding> changed_bindings_;
