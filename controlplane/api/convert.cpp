@@ -204,7 +204,6 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.labels.insert(service.metadata().labels().begin(), service.metadata().labels().end());
   input.annotations.insert(service.metadata().annotations().begin(),
                            service.metadata().annotations().end());
-  input.uid = service.metadata().uid();
   input.type = spec.type();
   input.load_balancer_ips.assign(spec.load_balancer_ips().begin(), spec.load_balancer_ips().end());
   input.load_balancer_ip = spec.load_balancer_ip();
@@ -223,6 +222,17 @@ model::ServiceInput to_input(const v1::Service& service) {
   }
   input.later = later_fields(service);
   return input;
+}
+
+model::Identity to_identity(const v1::ObjectMeta& metadata) {
+  model::Identity identity;
+  identity.uid = metadata.uid();
+  if (metadata.has_creation_timestamp()) {
+    // The gateway's are whole seconds; -1 is none of them.
+    const auto& created = metadata.creation_timestamp();
+    identity.created_seconds = created.nanos() == 0 ? created.seconds() : -1;
+  }
+  return identity;
 }
 
 model::ConfigInput to_input(const v1::GatewayConfig& config) {

@@ -13,6 +13,8 @@
 namespace sluice::api {
 
 model::ServiceInput to_input(const v1::Service& service);
+// The fields that the gateway sets and a writer may at most send back.
+model::Identity to_identity(const v1::ObjectMeta& metadata);
 model::ConfigInput to_input(const v1::GatewayConfig& config);
 model::ServiceName to_name(const v1::ServiceName& name);
 

@@ -7,6 +7,7 @@
 
 #include <ctime>
 #include <map>
+#include <set>
 
 namespace sluice::api {
 namespace {
@@ -50,13 +51,16 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* /*context*/,
     transaction.expected_revision = request->expected_revision();
   }
   for (int i = 0; i < request->upsert_size(); ++i) {
+    const v1::Service& service = request->upsert(i);
     transaction.upsert.push_back(
-        model::validate(to_input(request->upsert(i)), "upsert[" + std::to_string(i) + "]", faults));
+        model::validate(to_input(service), "upsert[" + std::to_string(i) + "]", faults));
+    transaction.claimed.push_back(to_identity(service.metadata()));
   }
   for (const v1::ServiceName& name : request->delete_()) {
     transaction.remove.push_back(to_name(name));
   }
   if (!faults.empty()) {
+    add_faults_together(std::move(transaction), faults);
     return to_status(faults.to_error());
   }
   const auto applied = reconciler_.apply(std::move(transaction));
@@ -81,6 +85,20 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
+// Services that are faulty by themselves may also clash with one another, with the host or with
+// what is there: all of it belongs into one answer.
+void GatewayService::add_faults_together(model::Transaction transaction, model::Faults& faults) {
+  transaction.dry_run = true;
+  transaction.remove.clear();
+  transaction.expected_revision.reset();
+  const auto planned = reconciler_.apply(std::move(transaction));
+  if (!planned && planned.error().code == model::Code::kInvalidArgument) {
+    for (const model::Fault& fault : planned.error().faults) {
+      faults.invalid.push_back(fault);
+    }
+  }
+}
+
 grpc::Status GatewayService::GetService(grpc::ServerContext* /*context*/,
                                         const v1::GetServiceRequest* request,
                                         v1::Service* response) {
@@ -102,8 +120,66 @@ grpc::Status GatewayService::ListServices(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
-// A listing after each change, compared with the one before: a storm of changes is folded into what
-// is true at the end of it. Counters alone are no change.
+namespace {
+
+// What one watcher has been told, and the stream to tell it more.
+class Watch {
+ public:
+  explicit Watch(grpc::ServerWriter<v1::ServiceEvent>& writer) : writer_(writer) {}
+
+  // False when nobody listens any more.
+  bool tell(const runtime::ServiceChanges& changes) {
+    std::set<Key> gone(changes.removed.begin(), changes.removed.end());
+    if (changes.all) {
+      for (const auto& [key, event] : told_) {
+        gone.insert(key);
+      }
+      for (const auto& view : changes.services) {
+        gone.erase({view.provider, view.service.name});
+      }
+    }
+    for (const Key& key : gone) {
+      if (auto event = told_.extract(key)) {
+        send(event.mapped(), v1::ServiceEvent::DELETED);
+      }
+    }
+    for (const auto& view : changes.services) {
+      tell(view);
+    }
+    return open_;
+  }
+
+  void tell_synced() {
+    v1::ServiceEvent event;
+    send(event, v1::ServiceEvent::SYNCED);
+  }
+
+ private:
+  using Key = std::pair<std::string, model::ServiceName>;
+
+  void tell(const runtime::ServiceView& view) {
+    const auto [at, fresh] = told_.try_emplace({view.provider, view.service.name});
+    const std::uint64_t before = at->second.entry().service().status().epoch();
+    if (!fresh && before == view.epoch) {
+      return;
+    }
+    fill(view, *at->second.mutable_entry());
+    send(at->second, fresh ? v1::ServiceEvent::ADDED : v1::ServiceEvent::MODIFIED);
+  }
+
+  void send(v1::ServiceEvent& event, v1::ServiceEvent::Type type) {
+    event.set_type(type);
+    open_ = open_ && writer_.Write(event);
+  }
+
+  grpc::ServerWriter<v1::ServiceEvent>& writer_;
+  std::map<Key, v1::ServiceEvent> told_;
+  bool open_ = true;
+};
+
+}  // namespace
+
+// A storm of changes is folded into what is true at the end of it. Counters alone are no change.
 grpc::Status GatewayService::WatchServices(grpc::ServerContext* context,
                                            const v1::ListServicesRequest* request,
                                            grpc::ServerWriter<v1::ServiceEvent>* writer) {
@@ -115,45 +191,22 @@ grpc::Status GatewayService::WatchServices(grpc::ServerContext* context,
     return to_status({.code = model::Code::kResourceExhausted,
                       .message = "16 watches are open already; close one"});
   }
-  using Key = std::pair<std::string, model::ServiceName>;
-  std::map<Key, v1::ServiceEvent> told;
-  std::uint64_t seen = reconciler_.wait_for_change(UINT64_MAX, std::chrono::milliseconds(0));
-  bool first = true;
+  Watch watch(*writer);
+  std::uint64_t seen = 0;
+  bool synced = false;
   while (!context->IsCancelled() && !stopping_) {
-    std::map<Key, v1::ServiceEvent> now;
-    for (const auto& view : reconciler_.services(request->provider(), request->namespace_())) {
-      fill(view, *now[{view.provider, view.service.name}].mutable_entry());
-    }
-    bool open = true;
-    for (auto& [key, event] : told) {
-      if (!now.contains(key)) {
-        event.set_type(v1::ServiceEvent::DELETED);
-        open = open && writer->Write(event);
-      }
-    }
-    for (auto& [key, event] : now) {
-      const auto before = told.find(key);
-      const v1::Service& service = event.entry().service();
-      if (before != told.end() &&
-          before->second.entry().service().metadata().uid() == service.metadata().uid() &&
-          before->second.entry().service().status().epoch() == service.status().epoch()) {
-        continue;
-      }
-      event.set_type(before == told.end() ? v1::ServiceEvent::ADDED : v1::ServiceEvent::MODIFIED);
-      open = open && writer->Write(event);
-    }
-    told = std::move(now);
-    if (std::exchange(first, false)) {
-      v1::ServiceEvent synced;
-      synced.set_type(v1::ServiceEvent::SYNCED);
-      open = open && writer->Write(synced);
-    }
-    if (!open) {
+    const auto changes =
+        reconciler_.changes_since(seen, request->provider(), request->namespace_());
+    if (!watch.tell(changes)) {
       break;
     }
-    const std::uint64_t before = seen;
-    while (seen == before && !context->IsCancelled() && !stopping_) {
-      seen = reconciler_.wait_for_change(before, kWatchInterval);
+    if (!std::exchange(synced, true)) {
+      watch.tell_synced();
+    }
+    seen = changes.sequence;
+    std::uint64_t now = seen;
+    while (now == seen && !context->IsCancelled() && !stopping_) {
+      now = reconciler_.wait_for_change(seen, kWatchInterval);
     }
   }
   return grpc::Status::OK;

@@ -46,6 +46,8 @@ class GatewayService final : public v1::Gateway::Service {
                        v1::ExplainResponse* response) override;
 
  private:
+  void add_faults_together(model::Transaction transaction, model::Faults& faults);
+
   std::string name_;
   std::string version_;
   runtime::Reconciler& reconciler_;

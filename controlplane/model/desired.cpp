@@ -12,65 +12,68 @@ std::string upsert_path(std::size_t index) {
   return "upsert[" + std::to_string(index) + "]";
 }
 
+Error not_at_revision(const Transaction& transaction, std::uint64_t now) {
+  Error error;
+  error.code = Code::kAborted;
+  error.message = "provider '" + transaction.provider + "' is at revision " + std::to_string(now) +
+                  ", not " + std::to_string(*transaction.expected_revision) +
+                  "; read it again and repeat the change";
+  return error;
+}
+
+// Faults of ports by themselves leave a zero behind; such a frontend takes nothing.
+bool is_whole(const ServicePortSpec& port) {
+  return port.port != 0 && port.protocol != 0;
+}
+
 }  // namespace
 
-Result<Plan> Desired::plan(const Transaction& transaction) const {
-  Faults faults;
-  if (!is_label(transaction.provider)) {
-    faults.add("provider", "'" + transaction.provider +
-                               "' is not a name; use 1 to 63 of a-z, 0-9 "
-                               "and '-'");
-    return faults.to_error();
-  }
+Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const {
+  check_names(transaction, faults);
   const std::uint64_t now = revision(transaction.provider);
-  if (transaction.expected_revision && *transaction.expected_revision != now) {
-    Error error;
-    error.code = Code::kAborted;
-    error.message =
-        "provider '" + transaction.provider + "' is at revision " + std::to_string(now) + ", not " +
-        std::to_string(*transaction.expected_revision) + "; read it again and repeat the change";
-    return error;
+  if (faults.empty() && transaction.expected_revision && *transaction.expected_revision != now) {
+    return not_at_revision(transaction, now);
   }
   static const Provider kNone;
   const auto at = providers_.find(transaction.provider);
   const Provider& provider = at == providers_.end() ? kNone : at->second;
-  Plan plan;
-  plan.provider = transaction.provider;
+  std::optional<Error> absent;
   std::set<ServiceName> leaving;
   for (std::size_t i = 0; i < transaction.remove.size(); ++i) {
-    if (!provider.services.contains(transaction.remove[i])) {
-      Error error;
-      error.code = Code::kNotFound;
-      error.message = "provider '" + transaction.provider + "' has no service " +
-                      to_string(transaction.remove[i]);
-      error.faults = {{"delete[" + std::to_string(i) + "]", "no such service"}};
-      return error;
+    const ServiceName& name = transaction.remove[i];
+    if (!provider.services.contains(name)) {
+      if (!absent) {
+        absent.emplace();
+        absent->code = Code::kNotFound;
+        absent->message =
+            "provider '" + transaction.provider + "' has no service " + to_string(name);
+      }
+      absent->faults.push_back({"delete[" + std::to_string(i) + "]", "no such service"});
     }
-    leaving.insert(transaction.remove[i]);
+    leaving.insert(name);
   }
-  std::set<ServiceName> coming;
-  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
-    const ServiceName& name = transaction.upsert[i].name;
-    if (!coming.insert(name).second || leaving.contains(name)) {
-      faults.add(upsert_path(i) + ".metadata.name",
-                 "'" + to_string(name) + "' is in this transaction twice");
-    }
+  std::set<ServiceName> moving = leaving;
+  for (const Service& service : transaction.upsert) {
+    moving.insert(service.name);
   }
   if (transaction.replace) {
     for (const auto& [name, stored] : provider.services) {
-      if (!coming.contains(name)) {
+      if (moving.insert(name).second) {
         leaving.insert(name);
       }
     }
   }
   std::optional<Error> taken;
-  check_frontends(transaction, leaving, faults, taken);
+  check_frontends(transaction, moving, faults, taken);
+  check_backends(transaction, moving, faults);
   if (!faults.empty()) {
     return faults.to_error();
   }
-  if (taken) {
-    return *taken;
+  if (absent || taken) {
+    return absent ? *absent : *taken;
   }
+  Plan plan;
+  plan.provider = transaction.provider;
   for (const Service& service : transaction.upsert) {
     const auto stored = provider.services.find(service.name);
     if (stored == provider.services.end()) {
@@ -85,15 +88,51 @@ Result<Plan> Desired::plan(const Transaction& transaction) const {
   return plan;
 }
 
+void Desired::check_names(const Transaction& transaction, Faults& faults) const {
+  if (!is_label(transaction.provider)) {
+    faults.add("provider", "'" + transaction.provider +
+                               "' is not a name; use 1 to 63 of a-z, 0-9 and '-', beginning and "
+                               "ending with a letter or digit");
+  }
+  std::set<ServiceName> seen(transaction.remove.begin(), transaction.remove.end());
+  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+    const ServiceName& name = transaction.upsert[i].name;
+    if (is_label(name.name) && !seen.insert(name).second) {
+      faults.add(upsert_path(i) + ".metadata.name",
+                 "'" + to_string(name) + "' is in this transaction twice");
+    }
+  }
+}
+
 // A frontend has one holder. Among the services of one transaction a clash is a fault of the
 // transaction; with one that stays, the other holds it.
-void Desired::check_frontends(const Transaction& transaction, const std::set<ServiceName>& leaving,
+void Desired::check_frontends(const Transaction& transaction, const std::set<ServiceName>& moving,
                               Faults& faults, std::optional<Error>& taken) const {
-  std::set<ServiceName> moving = leaving;
-  for (const Service& service : transaction.upsert) {
-    moving.insert(service.name);
-  }
   std::map<FrontendKey, std::size_t> here;
+  const auto check = [&](const FrontendKey& key, std::size_t i, const std::string& path) {
+    const auto [other, fresh] = here.emplace(key, i);
+    if (!fresh && other->second != i) {
+      faults.add(path, "duplicate frontend: " + to_string(key) + " is in " +
+                           upsert_path(other->second) + " of this transaction too");
+    }
+    const auto at = holders_.find(key);
+    if (at == holders_.end() ||
+        (at->second.provider == transaction.provider && moving.contains(at->second.name))) {
+      return;
+    }
+    const Holder& holder = at->second;
+    const std::string sentence = to_string(key) + " belongs to service " + to_string(holder.name) +
+                                 " of provider '" + holder.provider +
+                                 "'; choose another address or port";
+    if (!taken) {
+      taken.emplace();
+      taken->code = Code::kAlreadyExists;
+      taken->resource = to_string(key);
+      taken->owner = holder.provider + ": " + to_string(holder.name);
+      taken->message = sentence;
+    }
+    taken->faults.push_back({path, sentence});
+  };
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
@@ -103,29 +142,57 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
                        "' is a SNAT address of this gateway; choose another");
       }
       for (std::size_t p = 0; p < service.ports.size(); ++p) {
-        const FrontendKey key{service.vips[v], {service.ports[p].port, service.ports[p].protocol}};
-        const std::string path = upsert_path(i) + ".spec.ports[" + std::to_string(p) + "].port";
-        const auto [other, fresh] = here.emplace(key, i);
-        if (!fresh && other->second != i) {
-          faults.add(path, "duplicate frontend: " + to_string(key) + " is in " +
-                               upsert_path(other->second) + " of this transaction too");
-        }
-        const auto holder = holders_.find(key);
-        if (holder != holders_.end() && !taken &&
-            !(holder->second.provider == transaction.provider &&
-              moving.contains(holder->second.name))) {
-          taken.emplace();
-          taken->code = Code::kAlreadyExists;
-          taken->resource = to_string(key);
-          taken->owner = holder->second.provider + ": " + to_string(holder->second.name);
-          taken->message = to_string(key) + " belongs to service " +
-                           to_string(holder->second.name) + " of provider '" +
-                           holder->second.provider + "'; choose another address or port";
-          taken->faults = {{path, taken->message}};
+        const ServicePortSpec& port = service.ports[p];
+        if (is_whole(port)) {
+          check({service.vips[v], {port.port, port.protocol}}, i,
+                upsert_path(i) + ".spec.ports[" + std::to_string(p) + "].port");
         }
       }
     }
   }
+}
+
+// Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself.
+void Desired::check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
+                             Faults& faults) const {
+  std::map<IpAddress, std::size_t> vips;
+  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+    for (const IpAddress& vip : transaction.upsert[i].vips) {
+      vips.emplace(vip, i);
+    }
+  }
+  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+    const std::vector<Endpoint>& endpoints = transaction.upsert[i].endpoints;
+    for (std::size_t e = 0; e < endpoints.size(); ++e) {
+      const IpAddress& address = endpoints[e].address;
+      std::string what;
+      if (const auto here = vips.find(address); here != vips.end()) {
+        what = here->second == i ? "a VIP of this service; it cannot be its own backend"
+                                 : "a VIP of " + upsert_path(here->second);
+      } else if (const Holder* holder = holder_of(address, transaction.provider, moving)) {
+        what = "a VIP of service " + to_string(holder->name) + " of provider '" + holder->provider +
+               "'";
+      } else if (reserved_.contains(address)) {
+        what = "a SNAT address of this gateway";
+      }
+      if (!what.empty()) {
+        faults.add(upsert_path(i) + ".spec.endpoints[" + std::to_string(e) + "].addresses[0]",
+                   "'" + sluice::to_string(address) + "' is " + what);
+      }
+    }
+  }
+}
+
+// A service that has this VIP and keeps it; null without one.
+const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::string& provider,
+                                          const std::set<ServiceName>& moving) const {
+  for (auto at = holders_.lower_bound({vip, {}}); at != holders_.end() && at->first.address == vip;
+       ++at) {
+    if (at->second.provider != provider || !moving.contains(at->second.name)) {
+      return &at->second;
+    }
+  }
+  return nullptr;
 }
 
 void Desired::forget(const std::string& provider, const Service& service) {

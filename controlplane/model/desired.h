@@ -17,6 +17,7 @@ namespace sluice::model {
 struct Transaction {
   std::string provider;
   std::vector<Service> upsert;
+  std::vector<Identity> claimed;  // by index of upsert; empty: none
   std::vector<ServiceName> remove;
   bool replace = false;  // services of the provider that are not in upsert go
   std::optional<std::uint64_t> expected_revision;
@@ -49,9 +50,10 @@ class Desired {
   // Addresses no VIP may be: the gateway's own SNAT addresses.
   explicit Desired(std::set<IpAddress> reserved = {}) : reserved_(std::move(reserved)) {}
 
-  // INVALID_ARGUMENT with every fault, ALREADY_EXISTS naming the holder of a frontend, ABORTED for
-  // another revision, NOT_FOUND for a service to remove that is not there.
-  [[nodiscard]] Result<Plan> plan(const Transaction& transaction) const;
+  // INVALID_ARGUMENT with every fault, `faults` found elsewhere first; ALREADY_EXISTS naming the
+  // holder of a frontend, ABORTED for another revision, NOT_FOUND for a service to remove that is
+  // not there. A transaction whose services are faulty by themselves may be asked about too.
+  [[nodiscard]] Result<Plan> plan(const Transaction& transaction, Faults faults = {}) const;
   // Does what was planned against this very state; returns the provider's new revision, which is
   // the old one when the plan is empty.
   std::uint64_t commit(const Plan& plan);
@@ -67,8 +69,13 @@ class Desired {
     ServiceName name;
     friend bool operator==(const Holder&, const Holder&) = default;
   };
-  void check_frontends(const Transaction& transaction, const std::set<ServiceName>& leaving,
+  void check_names(const Transaction& transaction, Faults& faults) const;
+  void check_frontends(const Transaction& transaction, const std::set<ServiceName>& moving,
                        Faults& faults, std::optional<Error>& taken) const;
+  void check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
+                      Faults& faults) const;
+  [[nodiscard]] const Holder* holder_of(const IpAddress& vip, const std::string& provider,
+                                        const std::set<ServiceName>& moving) const;
   void forget(const std::string& provider, const Service& service);
   void remember(const std::string& provider, const Service& service);
 

@@ -56,7 +56,6 @@ struct ServiceInput {
   ServiceName name;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
-  std::string uid;
   std::string type;
   std::vector<std::string> load_balancer_ips;
   std::string load_balancer_ip;
@@ -91,6 +90,14 @@ struct Endpoint {
   std::uint16_t weight = 1;
 
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+// What the gateway gives a service and nobody else sets: absent in a write, or as it is stored.
+struct Identity {
+  std::string uid;
+  std::optional<std::int64_t> created_seconds;  // Unix time
+
+  [[nodiscard]] bool empty() const { return uid.empty() && !created_seconds; }
 };
 
 struct Service {

@@ -87,9 +87,14 @@ void Topology::set_neighbours(const std::vector<KernelNeighbour>& neighbours) {
       known_.erase(key);
     }
     const auto hop = hops_.find(key);
-    if (hop != hops_.end() && !hop->second.host) {
-      hop->second.reachable = neighbour.reachable;
-      hop->second.mac = neighbour.mac;
+    if (hop == hops_.end()) {
+      continue;
+    }
+    const MacAddress mac = neighbour.reachable ? neighbour.mac : MacAddress{};
+    const bool same = hop->second.reachable == neighbour.reachable && hop->second.mac == mac;
+    hop->second.reachable = neighbour.reachable;
+    hop->second.mac = mac;
+    if (!same && !hop->second.host) {
       changed_hops_.insert(key);
     }
   }
@@ -188,8 +193,10 @@ std::uint16_t Topology::answer_ports(const IpAddress& address) const {
 
 std::vector<IpAddress> Topology::host_addresses() const {
   std::vector<IpAddress> hosts;
-  for (const KernelAddress& address : addresses_) {
-    hosts.push_back(address.address);
+  for (const auto* addresses : {&addresses_, &static_addresses_}) {
+    for (const KernelAddress& address : *addresses) {
+      hosts.push_back(address.address);
+    }
   }
   return hosts;
 }
@@ -228,6 +235,7 @@ std::vector<Route> Topology::compile_routes() const {
 // the host's: flows are found before addresses are looked at.
 void Topology::compile_hosts(std::vector<AddressTable::Change>& changes) {
   std::map<IpAddress, std::shared_ptr<AddressEntry>> wanted;
+  std::set<Neighbour> own_hops;
   for (const SnatAddress& snat : snat_) {
     auto entry = std::make_shared<AddressEntry>();
     entry->kind = AddressKind::kSnat;
@@ -244,30 +252,37 @@ void Topology::compile_hosts(std::vector<AddressTable::Change>& changes) {
       auto entry = std::make_shared<AddressEntry>();
       entry->kind = AddressKind::kHost;
       wanted[own.address] = std::move(entry);
-      want(*port, own.address, 0);
-      Hop& hop = hops_[{*port, own.address}];
-      hop.host = true;
-      changed_hops_.insert({*port, own.address});
+      own_hops.insert({*port, own.address});
     }
   }
-  std::set<IpAddress> placed;
+  for (auto& [neighbour, hop] : hops_) {
+    if (hop.host && !own_hops.contains(neighbour)) {
+      hop.host = false;
+      changed_hops_.insert(neighbour);
+    }
+  }
+  for (const Neighbour& own : own_hops) {
+    if (want(own.port, own.address, 0) && !hops_[own].host) {
+      hops_[own].host = true;
+      changed_hops_.insert(own);
+    }
+  }
+  for (const auto& [address, entry] : placed_) {
+    if (!wanted.contains(address)) {
+      changes.push_back({address, nullptr});
+    }
+  }
+  placed_.clear();
   for (auto& [address, entry] : wanted) {
     entry->address = address;
-    placed.insert(address);
-    changes.push_back({address, std::move(entry)});
+    changes.push_back({address, entry});
+    placed_[address] = std::move(entry);
   }
-  for (const IpAddress& gone : placed_) {
-    if (!placed.contains(gone)) {
-      changes.push_back({gone, nullptr});
-      for (auto& [neighbour, hop] : hops_) {
-        if (neighbour.address == gone && hop.host) {
-          hop.host = false;
-          changed_hops_.insert(neighbour);
-        }
-      }
-    }
-  }
-  placed_ = std::move(placed);
+}
+
+std::shared_ptr<const AddressEntry> Topology::entry_for(const IpAddress& address) const {
+  const auto at = placed_.find(address);
+  return at == placed_.end() ? nullptr : at->second;
 }
 
 NextHop Topology::next_hop_of(const Neighbour& neighbour, const Hop& hop) const {

@@ -43,11 +43,14 @@ class Topology {
   // Bit per port on which ARP/ND for `address` is answered: an on-link prefix there holds it, or
   // announce_on lists it.
   [[nodiscard]] std::uint16_t answer_ports(const IpAddress& address) const;
-  // Addresses of the host itself, on any interface.
+  // Addresses of the host itself, on any interface and on ports without a twin.
   [[nodiscard]] std::vector<IpAddress> host_addresses() const;
   // Interface of a port's twin, for the kernel to be asked.
   [[nodiscard]] std::optional<int> twin(std::uint8_t port) const { return twins_[port]; }
   [[nodiscard]] std::vector<Neighbour> gateways() const;
+
+  // What the address table has for `address` as long as it is no VIP: null when it is nobody's.
+  [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& address) const;
 
   // What changed since the last call, in tables that share the rest.
   struct Built {
@@ -92,7 +95,7 @@ class Topology {
   std::map<Neighbour, Hop> hops_;
   std::vector<NextHopIndex> free_;
   NextHopIndex next_index_ = 1;
-  std::set<IpAddress> placed_;  // addresses in the table that are ours to place
+  std::map<IpAddress, std::shared_ptr<const AddressEntry>> placed_;  // the host's own, SNAT ones
 
   std::set<Neighbour> changed_hops_;
   bool routes_dirty_ = true;

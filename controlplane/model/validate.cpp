@@ -13,6 +13,7 @@ namespace sluice::model {
 namespace {
 
 constexpr std::size_t kPortsPerServiceMax = 100;
+constexpr std::size_t kVipsPerServiceMax = 100;
 constexpr std::int64_t kWeightMax = 100;
 
 std::string at(const std::string& path, const char* field, std::size_t index) {
@@ -109,6 +110,11 @@ std::vector<IpAddress> check_vips(const ServiceInput& input, const std::string& 
                "no address is given, and addresses are not allocated yet; name at least one");
   }
   std::vector<IpAddress> vips;
+  if (given.size() > kVipsPerServiceMax) {
+    faults.add(spec + ".loadBalancerIPs",
+               std::to_string(given.size()) + " addresses are given; a service has at most 100");
+    return vips;
+  }
   for (const auto& [path, text] : given) {
     const auto address = check_address(text, path, faults);
     if (!address) {
@@ -122,16 +128,20 @@ std::vector<IpAddress> check_vips(const ServiceInput& input, const std::string& 
   return vips;
 }
 
+// 0 for none.
 std::uint8_t check_protocol(const std::string& protocol, const std::string& path, Faults& faults) {
+  if (protocol.empty() || protocol == "TCP") {
+    return kProtocolTcp;
+  }
   if (protocol == "UDP") {
     return kProtocolUdp;
   }
   if (protocol == "SCTP") {
     faults.unimplemented.push_back({path, "'SCTP' is not built yet; use 'TCP' or 'UDP'"});
-  } else if (!protocol.empty() && protocol != "TCP") {
+  } else {
     faults.add(path, "'" + protocol + "' is not a protocol; use 'TCP' or 'UDP'");
   }
-  return kProtocolTcp;
+  return 0;
 }
 
 std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::string& spec,
@@ -141,6 +151,9 @@ std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::s
                std::to_string(input.ports.size()) + " ports are given; a service has 1 to 100");
   }
   std::vector<ServicePortSpec> ports;
+  if (input.ports.size() > kPortsPerServiceMax) {
+    return ports;
+  }
   std::set<std::pair<std::uint16_t, std::uint8_t>> taken;
   std::set<std::string> names;
   for (std::size_t i = 0; i < input.ports.size(); ++i) {
@@ -156,10 +169,10 @@ std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::s
     if (!given.name.empty() || input.ports.size() > 1) {
       check_name(given.name, path + ".name", faults);
     }
-    if (!names.insert(given.name).second) {
+    if (!given.name.empty() && !names.insert(given.name).second) {
       faults.add(path + ".name", "'" + given.name + "' names two ports; names are distinct");
     }
-    if (port.port != 0 && !taken.emplace(port.port, port.protocol).second) {
+    if (port.port != 0 && port.protocol != 0 && !taken.emplace(port.port, port.protocol).second) {
       faults.add(path + ".port", "duplicate frontend: port " + std::to_string(port.port) + "/" +
                                      name_of_protocol(port.protocol) +
                                      " is in this service already");
@@ -205,31 +218,45 @@ Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePor
   return endpoint;
 }
 
+// Endpoints of a service port are distinct by where packets go.
+class Targets {
+ public:
+  explicit Targets(const std::vector<ServicePortSpec>& ports) : ports_(ports) {}
+
+  void add(const Endpoint& endpoint, const std::string& path, Faults& faults) {
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+      const auto own = endpoint.ports.find(ports_[i].name);
+      const std::uint16_t target =
+          own == endpoint.ports.end() ? ports_[i].target_port : own->second;
+      if (target != 0 && !taken_.emplace(i, endpoint.address, target).second) {
+        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address, target) +
+                                               "' is given twice; remove one");
+        return;
+      }
+    }
+  }
+
+ private:
+  const std::vector<ServicePortSpec>& ports_;
+  std::set<std::tuple<std::size_t, IpAddress, std::uint16_t>> taken_;
+};
+
 std::vector<Endpoint> check_endpoints(const ServiceInput& input,
                                       const std::vector<ServicePortSpec>& ports,
-                                      const std::vector<IpAddress>& vips, const std::string& spec,
-                                      Faults& faults) {
+                                      const std::string& spec, Faults& faults) {
   std::vector<Endpoint> endpoints;
   if (input.endpoints.size() > kMaglevEndpointsMax) {
     faults.add(spec + ".endpoints", std::to_string(input.endpoints.size()) +
                                         " endpoints are given; a service has at most 65535");
     return endpoints;
   }
-  std::set<std::pair<IpAddress, std::map<std::string, std::uint16_t>>> taken;
+  Targets targets(ports);
   for (std::size_t i = 0; i < input.endpoints.size(); ++i) {
     const std::string path = at(spec, "endpoints", i);
     const std::size_t before = faults.invalid.size();
     Endpoint endpoint = check_endpoint(input.endpoints[i], ports, path, faults);
     if (faults.invalid.size() == before) {
-      if (!taken.emplace(endpoint.address, endpoint.ports).second) {
-        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address) +
-                                               "' with the same ports is given twice; remove one");
-      }
-      if (std::find(vips.begin(), vips.end(), endpoint.address) != vips.end()) {
-        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address) +
-                                               "' is a VIP of this service; it cannot be its own "
-                                               "backend");
-      }
+      targets.add(endpoint, path, faults);
     }
     endpoints.push_back(std::move(endpoint));
   }
@@ -272,7 +299,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.annotations = input.annotations;
   service.vips = check_vips(input, spec, faults);
   service.ports = check_ports(input, spec, faults);
-  service.endpoints = check_endpoints(input, service.ports, service.vips, spec, faults);
+  service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;
 }
 

@@ -3,26 +3,26 @@
 
 namespace sluice::runtime {
 
-bool Mailbox::post(PendingWrite& write) {
+Mailbox::Posted Mailbox::post(PendingWrite& write) {
   const std::lock_guard lock(mutex_);
-  if (batch_.writes.size() >= kWritesMax || batch_.stop) {
-    return false;
+  if (batch_.stop || batch_.writes.size() >= kWritesMax) {
+    return batch_.stop ? Posted::kStopped : Posted::kFull;
   }
   batch_.writes.push_back(std::move(write));
   any_ = true;
   filled_.notify_one();
-  return true;
+  return Posted::kTaken;
 }
 
-bool Mailbox::post(std::function<void()> question) {
+Mailbox::Posted Mailbox::post(std::function<void()> question) {
   const std::lock_guard lock(mutex_);
-  if (batch_.questions.size() >= kQuestionsMax || batch_.stop) {
-    return false;
+  if (batch_.stop || batch_.questions.size() >= kQuestionsMax) {
+    return batch_.stop ? Posted::kStopped : Posted::kFull;
   }
   batch_.questions.push_back(std::move(question));
   any_ = true;
   filled_.notify_one();
-  return true;
+  return Posted::kTaken;
 }
 
 void Mailbox::post_addresses(std::vector<model::KernelAddress> addresses) {

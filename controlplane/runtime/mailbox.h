@@ -49,9 +49,10 @@ class Mailbox {
     bool stop = false;
   };
 
-  // False when full: the caller is told to come back.
-  [[nodiscard]] bool post(PendingWrite& write);
-  [[nodiscard]] bool post(std::function<void()> question);
+  enum class Posted { kTaken, kFull, kStopped };
+  // The write is taken only with kTaken.
+  [[nodiscard]] Posted post(PendingWrite& write);
+  [[nodiscard]] Posted post(std::function<void()> question);
   void post_addresses(std::vector<model::KernelAddress> addresses);
   void post_routes(std::vector<model::KernelRoute> routes);
   void post_neighbours(const std::vector<model::KernelNeighbour>& neighbours);

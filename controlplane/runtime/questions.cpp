@@ -53,7 +53,7 @@ template <typename Answer>
 Answer Reconciler::ask(std::function<Answer()> question) {
   auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(question));
   std::future<Answer> answer = task->get_future();
-  if (!mailbox_.post([task] { (*task)(); })) {
+  if (mailbox_.post([task] { (*task)(); }) != Mailbox::Posted::kTaken) {
     return Answer{};
   }
   task.reset();
@@ -67,15 +67,21 @@ Answer Reconciler::ask(std::function<Answer()> question) {
 model::Result<Applied> Reconciler::apply(model::Transaction transaction) {
   PendingWrite write{std::move(transaction), {}};
   std::future<model::Result<Applied>> answer = write.answer.get_future();
-  if (!mailbox_.post(write)) {
-    return model::Error{.code = model::Code::kResourceExhausted,
-                        .message = "too many writes are waiting; try again"};
+  const model::Error stopping{.code = model::Code::kUnavailable,
+                              .message = "the gateway is shutting down"};
+  switch (mailbox_.post(write)) {
+    case Mailbox::Posted::kFull:
+      return model::Error{.code = model::Code::kResourceExhausted,
+                          .message = "too many writes are waiting; try again"};
+    case Mailbox::Posted::kStopped:
+      return stopping;
+    case Mailbox::Posted::kTaken:
+      break;
   }
   try {
     return answer.get();
   } catch (const std::future_error&) {
-    return model::Error{.code = model::Code::kUnavailable,
-                        .message = "the gateway is shutting down"};
+    return stopping;
   }
 }
 
@@ -137,6 +143,33 @@ std::vector<ServiceView> Reconciler::services(const std::string& provider,
       }
     }
     return views;
+  });
+}
+
+ServiceChanges Reconciler::changes_since(std::uint64_t seen, const std::string& provider,
+                                         const std::string& space) {
+  return ask<ServiceChanges>([this, seen, provider, space] {
+    const auto matches = [&](const ChangeLog::Key& key) {
+      return (provider.empty() || provider == key.first) &&
+             (space.empty() || space == key.second.space);
+    };
+    ChangeLog::Since since = change_log_.since(seen);
+    ServiceChanges changes;
+    changes.sequence = change_log_.sequence();
+    changes.all = since.all;
+    if (since.all) {
+      for (const auto& [key, record] : records_) {
+        since.changed.push_back(key);
+      }
+    }
+    for (const ChangeLog::Key& key : since.changed) {
+      if (const auto* stored = matches(key) ? desired_.find(key.first, key.second) : nullptr) {
+        changes.services.push_back(view(key.first, *stored));
+      }
+    }
+    std::copy_if(since.removed.begin(), since.removed.end(), std::back_inserter(changes.removed),
+                 matches);
+    return changes;
   });
 }
 

@@ -149,21 +149,23 @@ void Reconciler::want(const model::Topology::Neighbour& neighbour) {
 void Reconciler::write(std::vector<PendingWrite>& writes) {
   for (PendingWrite& write : writes) {
     const auto since = Clock::now();
-    if (auto error = check(write.transaction)) {
-      write.answer.set_value(std::move(*error));
-      continue;
-    }
-    model::Result<model::Plan> plan = desired_.plan(write.transaction);
-    if (!plan) {
-      write.answer.set_value(plan.error());
+    model::Result<model::Plan> planned = plan(write.transaction);
+    if (!planned) {
+      write.answer.set_value(planned.error());
       continue;
     }
     Applied applied;
-    applied.plan = std::move(*plan);
-    applied.epoch = published_->epoch;
+    applied.plan = std::move(*planned);
+    applied.epoch = published_->epoch + (dirty_ ? 1 : 0);
     applied.revision = desired_.revision(write.transaction.provider);
-    if (write.transaction.dry_run || applied.plan.empty()) {
+    if (write.transaction.dry_run) {
       write.answer.set_value(std::move(applied));
+      continue;
+    }
+    if (applied.plan.empty()) {
+      // What it asks for is there; whether the lcores have seen it too is not known yet.
+      auto& queue = dirty_ ? unpublished_ : waiting_;
+      queue.push_back({std::move(write.answer), std::move(applied), last_ticket_, since, false});
       continue;
     }
     applied.revision = desired_.commit(applied.plan);
@@ -174,41 +176,69 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
   }
 }
 
-// What a transaction can be refused for beside the services of others.
-std::optional<model::Error> Reconciler::check(const model::Transaction& transaction) const {
+// What it would do, or everything that it is refused for.
+model::Result<model::Plan> Reconciler::plan(const model::Transaction& transaction) const {
   model::Faults faults;
   const std::vector<IpAddress> hosts = topology_.host_addresses();
-  std::vector<const model::Service*> services;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const model::Service& service = transaction.upsert[i];
-    services.push_back(&service);
+    const std::string path = "upsert[" + std::to_string(i) + "]";
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
       if (std::find(hosts.begin(), hosts.end(), service.vips[v]) != hosts.end()) {
-        faults.add(
-            "upsert[" + std::to_string(i) + "].spec.loadBalancerIPs[" + std::to_string(v) + "]",
-            "'" + to_string(service.vips[v]) +
-                "' is an address of this host; remove it there or choose another");
+        faults.add(path + ".spec.loadBalancerIPs[" + std::to_string(v) + "]",
+                   "'" + to_string(service.vips[v]) +
+                       "' is an address of this host; remove it there or choose another");
       }
     }
+    if (i < transaction.claimed.size()) {
+      check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
+    }
   }
-  if (!faults.empty()) {
-    return faults.to_error();
+  model::Result<model::Plan> planned = desired_.plan(transaction, std::move(faults));
+  if (!planned) {
+    return planned;
   }
-  if (!compiler_.fits(services)) {
+  std::vector<const model::Service*> services;
+  for (const auto* some : {&planned->created, &planned->changed}) {
+    for (const model::Service& service : *some) {
+      services.push_back(&service);
+    }
+  }
+  if (!compiler_.fits(transaction.provider, services)) {
     return model::Error{.code = model::Code::kResourceExhausted,
                         .message =
                             "this needs more service ports or bindings than there are; "
                             "raise dataplane.servicePorts or dataplane.bindings"};
   }
-  return std::nullopt;
+  return planned;
+}
+
+// The gateway's own fields may come back as it gave them, and not otherwise.
+void Reconciler::check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
+                                const std::string& path, model::Faults& faults) const {
+  const auto record = records_.find(key);
+  const bool known = record != records_.end();
+  if (!claimed.uid.empty() && !(known && record->second.uid == claimed.uid)) {
+    faults.add(path + ".metadata.uid", "'" + claimed.uid +
+                                           "' is not what the gateway gave this service; leave "
+                                           "it out");
+  }
+  if (claimed.created_seconds &&
+      !(known && record->second.created_seconds == *claimed.created_seconds)) {
+    faults.add(path + ".metadata.creationTimestamp",
+               "this is not what the gateway gave this service; leave it out");
+  }
 }
 
 // Removals first: what they held may be taken over by the others.
 void Reconciler::carry_out(const model::Plan& plan) {
   const std::uint64_t epoch = published_->epoch + 1;
+  std::vector<ChangeLog::Key> removed;
+  std::vector<ChangeLog::Key> changed;
   for (const model::ServiceName& name : plan.removed) {
     compiler_.remove(plan.provider, name, epoch);
-    records_.erase({plan.provider, name});
+    removed.emplace_back(plan.provider, name);
+    records_.erase(removed.back());
   }
   for (const model::Service& service : plan.created) {
     records_[{plan.provider, service.name}] = {make_uid(), std::time(nullptr), epoch};
@@ -216,11 +246,13 @@ void Reconciler::carry_out(const model::Plan& plan) {
   for (const auto* services : {&plan.changed, &plan.created}) {
     for (const model::Service& service : *services) {
       compiler_.update(plan.provider, service, epoch);
-      records_[{plan.provider, service.name}].epoch = epoch;
+      changed.emplace_back(plan.provider, service.name);
+      records_[changed.back()].epoch = epoch;
     }
   }
+  change_log_.add(changed, removed);
   const std::lock_guard lock(change_mutex_);
-  ++changes_;
+  changes_ = change_log_.sequence();
   changed_.notify_all();
 }
 
@@ -242,8 +274,11 @@ void Reconciler::publish() {
       changes.push_back(change);
     }
   }
-  changes.insert(changes.end(), services.addresses.begin(), services.addresses.end());
-
+  for (const AddressTable::Change& change : services.addresses) {
+    // What is a VIP no more may have become the host's meanwhile.
+    changes.push_back({change.address, change.entry == nullptr ? topology_.entry_for(change.address)
+                                                               : change.entry});
+  }
   auto next = std::make_shared<Snapshot>(*published_);
   ++next->epoch;
   next->policy_epoch =
@@ -320,10 +355,8 @@ void Reconciler::answer_confirmed() {
     if (dataplane_.confirmed(write.ticket)) {
       const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(now - write.since);
       write.applied.publish_ns = static_cast<std::uint64_t>(taken.count());
-      if (latencies_ns_.size() < kLatencies) {
-        latencies_ns_.push_back(write.applied.publish_ns);
-      } else {
-        latencies_ns_[next_latency_++ % kLatencies] = write.applied.publish_ns;
+      if (write.changed) {
+        note_latency(write.applied.publish_ns);
       }
       write.answer.set_value(std::move(write.applied));
     } else if (now - write.since > kDeadline) {
@@ -342,10 +375,22 @@ void Reconciler::answer_confirmed() {
   waiting_ = std::move(still);
 }
 
+void Reconciler::note_latency(std::uint64_t nanoseconds) {
+  if (latencies_ns_.size() < kLatencies) {
+    latencies_ns_.push_back(nanoseconds);
+  } else {
+    latencies_ns_[next_latency_++ % kLatencies] = nanoseconds;
+  }
+}
+
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
-  if (dataplane_.confirmed(last_ticket_)) {
-    confirmed_epoch_ = published_->epoch;
+  // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
+  // because there is always a newer one.
+  if (dataplane_.confirmed(house_ticket_)) {
+    confirmed_epoch_ = house_epoch_;
+    house_ticket_ = last_ticket_;
+    house_epoch_ = published_->epoch;
   }
   compiler_.reclaim(
       confirmed_epoch_, [this](std::uint32_t slot) { return binding_totals(slot).flows_active(); },

@@ -5,6 +5,7 @@
 #include "controlplane/model/config.h"
 #include "controlplane/model/desired.h"
 #include "controlplane/model/topology.h"
+#include "controlplane/runtime/change_log.h"
 #include "controlplane/runtime/mailbox.h"
 #include "controlplane/runtime/views.h"
 #include "dataplane/lcore/dataplane.h"
@@ -49,6 +50,9 @@ class Reconciler {
   // Any thread; each waits for its answer.
   model::Result<Applied> apply(model::Transaction transaction);
   std::vector<ServiceView> services(const std::string& provider, const std::string& space);
+  // After the change `seen`; 0: all there are.
+  ServiceChanges changes_since(std::uint64_t seen, const std::string& provider,
+                               const std::string& space);
   std::optional<ServiceView> service(const std::string& provider, const model::ServiceName& name);
   std::vector<ProviderView> providers();
   StatusView status();
@@ -57,7 +61,8 @@ class Reconciler {
   std::vector<std::uint32_t> service_ports(const std::string& provider,
                                            const model::ServiceName& name);
 
-  // Counts up with every change of a service; waits until it is not `seen`, or `patience` is over.
+  // The sequence of the last change of a service; waits until it is not `seen`, or `patience` is
+  // over.
   std::uint64_t wait_for_change(std::uint64_t seen, std::chrono::milliseconds patience);
 
  private:
@@ -72,6 +77,7 @@ class Reconciler {
     Applied applied;
     std::uint64_t ticket = 0;
     Clock::time_point since;
+    bool changed = true;  // false: it only waits for what others wrote
   };
   template <typename Answer>
   Answer ask(std::function<Answer()> question);
@@ -79,13 +85,16 @@ class Reconciler {
   void run();
   void observe(Mailbox::Batch& batch);
   void write(std::vector<PendingWrite>& writes);
-  std::optional<model::Error> check(const model::Transaction& transaction) const;
+  model::Result<model::Plan> plan(const model::Transaction& transaction) const;
+  void check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
+                      const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);
   void publish();
   void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);
   void announce(const std::vector<AddressTable::Change>& changes);
   void answer_confirmed();
+  void note_latency(std::uint64_t nanoseconds);
   void keep_house();
   [[nodiscard]] std::uint64_t clock_ms() const;
 
@@ -102,6 +111,7 @@ class Reconciler {
   model::Topology topology_;
   model::ServiceCompiler compiler_;
   std::map<std::pair<std::string, model::ServiceName>, Record> records_;
+  ChangeLog change_log_;
   std::map<std::uint32_t, FlowTotals> port_baselines_;
   std::map<std::uint32_t, FlowTotals> binding_baselines_;
   std::map<IpAddress, std::uint16_t> announced_;
@@ -109,7 +119,9 @@ class Reconciler {
 
   std::shared_ptr<const Snapshot> published_ = Snapshot::empty();
   std::uint64_t last_ticket_ = 0;
-  std::uint64_t confirmed_epoch_ = 0;
+  std::uint64_t confirmed_epoch_ = 0;  // at least this one has been seen by all lcores
+  std::uint64_t house_ticket_ = 0;     // of the last housekeeping, and its epoch
+  std::uint64_t house_epoch_ = 0;
   bool dirty_ = true;
   std::vector<Waiting> waiting_;
   std::vector<Waiting> unpublished_;         // of this batch

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 // What the reconciler tells about its state: values, taken on its thread, read on others.
@@ -50,6 +51,14 @@ struct ServiceView {
   std::uint64_t epoch = 0;
   std::vector<PortView> ports;
   FlowTotals totals;
+};
+
+// What is new to somebody who watches.
+struct ServiceChanges {
+  std::uint64_t sequence = 0;  // to ask with the next time
+  bool all = false;            // `services` are all there are
+  std::vector<ServiceView> services;
+  std::vector<std::pair<std::string, model::ServiceName>> removed;  // first, then `services`
 };
 
 struct ProviderView {
