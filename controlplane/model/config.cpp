@@ -151,18 +151,41 @@ void check_static(const PortInput& input, const std::string& path, PortConfig& p
   }
 }
 
+// As the kernel has it; '%' would have it number the interface.
+bool is_interface_name(const std::string& name) {
+  return !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return c > ' ' && c < '\x7f' && c != '/' && c != ':' && c != '%';
+         });
+}
+
+// "0000:03:00.0", "03:00.0", or a driver of DPDK's and a number: "net_af_xdp0,iface=eth1".
+bool is_device(const std::string& device) {
+  const std::string_view name = std::string_view(device).substr(0, device.find(','));
+  const auto made_of = [&](std::string_view characters) {
+    return name.find_first_not_of(characters) == std::string_view::npos;
+  };
+  if (name.starts_with("net_") || name.starts_with("eth_")) {
+    return made_of("abcdefghijklmnopqrstuvwxyz0123456789_");
+  }
+  return name.find(':') != std::string_view::npos && name.find('.') != std::string_view::npos &&
+         made_of("0123456789abcdefABCDEF:.");
+}
+
 PortConfig check_port(const PortInput& input, const std::string& path, Faults& faults) {
   PortConfig port;
   port.name = input.name;
   port.device = input.device;
-  const bool named = !input.name.empty() && input.name.size() <= 15 &&
-                     input.name.find_first_of("/: \t") == std::string::npos;
-  if (!named) {
+  if (!is_interface_name(input.name)) {
     faults.add(path + ".name", "'" + input.name + "' is not an interface name; use 1 to 15 " +
-                                   "characters without '/', ':' and spaces");
+                                   "characters without '/', ':', '%' and spaces");
   }
   if (input.device.empty()) {
     faults.add(path + ".device", "no device is named; give a PCI address or a DPDK virtual device");
+  } else if (!is_device(input.device)) {
+    faults.add(path + ".device", "'" + input.device + "' is neither a PCI address like " +
+                                     "0000:03:00.0 nor a DPDK virtual device like " +
+                                     "net_af_packet0,iface=eth1");
   }
   if (!input.twin.empty() && input.twin != "tap" && input.twin != "none") {
     faults.add(path + ".twin", "'" + input.twin + "' is unknown; use 'tap' or 'none'");
@@ -284,6 +307,9 @@ std::optional<std::uint64_t> parse_duration_us(const std::string& text) {
   while (!rest.empty()) {
     const auto part = take(rest, kDurations);
     if (!part) {
+      return std::nullopt;
+    }
+    if (*part > UINT64_MAX - total) {
       return std::nullopt;
     }
     total += *part;
