@@ -22,6 +22,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -122,6 +123,18 @@ sigset_t block_signals() {
   return signals;
 }
 
+// Runs when its scope is left, whichever way.
+class Finally {
+ public:
+  explicit Finally(std::function<void()> last) : last_(std::move(last)) {}
+  ~Finally() { last_(); }
+  Finally(const Finally&) = delete;
+  Finally& operator=(const Finally&) = delete;
+
+ private:
+  std::function<void()> last_;
+};
+
 void serve(const model::Config& config, const sigset_t& signals) {
   const runtime::InstanceLock lock(config.socket_path);
   check_snat(config);
@@ -137,23 +150,24 @@ void serve(const model::Config& config, const sigset_t& signals) {
   reconciler.start(
       {[&](int interface, const IpAddress& neighbour) { netlink.want(interface, neighbour); },
        [&](int interface, const IpAddress& neighbour) { netlink.unwant(interface, neighbour); }});
+  // What still runs when something below throws must not call what is gone already.
+  const Finally end([&] {
+    reconciler.stop();
+    dataplane.stop();
+  });
   // lcores -> mailbox
   dataplane.start(
       [&](std::uint8_t port, const IpAddress& neighbour) { mailbox.post_wanted(port, neighbour); });
   // clients -> mailbox
   runtime::Inspector inspector(dataplane);
   api::GatewayService service(config.name, kVersion, reconciler, inspector, config);
-  {
-    const api::Server server(config.socket_path, service);
-    spdlog::info("serving on {}", config.socket_path);
-    notify("READY=1");
-    int signal = 0;
-    sigwait(&signals, &signal);
-    spdlog::info("stopping on signal {}", signal);
-    notify("STOPPING=1");
-  }
-  reconciler.stop();
-  dataplane.stop();
+  const api::Server server(config.socket_path, service);
+  spdlog::info("serving on {}", config.socket_path);
+  notify("READY=1");
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on signal {}", signal);
+  notify("STOPPING=1");
 }
 
 void set_up_log(const std::string& level) {

@@ -39,7 +39,11 @@ InstanceLock::InstanceLock(const std::string& socket_path) : socket_path_(socket
     throw StartFault("api.listen: " + lock + " cannot be written: " + std::strerror(errno) +
                      "; choose a folder that can");
   }
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  // The one before unlinks the file as it ends: a lock on what has no name any more holds nobody.
+  struct stat held {};
+  struct stat named {};
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 || fstat(fd_, &held) != 0 ||
+      stat(lock.c_str(), &named) != 0 || held.st_ino != named.st_ino) {
     close(fd_);
     throw StartFault("api.listen: another sluiced serves " + socket_path +
                      "; stop it, or give this one a socket of its own");
@@ -49,6 +53,7 @@ InstanceLock::InstanceLock(const std::string& socket_path) : socket_path_(socket
     return;
   }
   if (!S_ISSOCK(status.st_mode) || is_served(socket_path)) {
+    unlink(lock.c_str());
     close(fd_);
     throw StartFault("api.listen: the address " + socket_path + " is taken by " +
                      (S_ISSOCK(status.st_mode) ? "another program" : "a file") +
