@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/compile.h"
+
+#include "dataplane/net/headers.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+namespace sluice::model {
+namespace {
+
+constexpr std::uint64_t kNoFlows = 0;
+
+Endpoint endpoint(const std::string& address, Conditions conditions = {}) {
+  Endpoint made;
+  made.address = *parse_ip(address);
+  made.conditions = conditions;
+  return made;
+}
+
+Service service(const std::string& name, const std::vector<std::string>& vips,
+                std::vector<Endpoint> endpoints) {
+  Service made;
+  made.name = {"default", name};
+  for (const std::string& vip : vips) {
+    made.vips.push_back(*parse_ip(vip));
+  }
+  made.ports = {{"http", kProtocolTcp, 80, 8080, ""}};
+  made.endpoints = std::move(endpoints);
+  return made;
+}
+
+// A compiler together with the address table its changes go into.
+struct Compiled {
+  ServiceCompiler compiler{{64, 128}, 42, [](const IpAddress&) { return std::uint16_t{1}; }};
+  AddressTable addresses;
+  std::shared_ptr<const BindingTable> bindings;
+  std::uint64_t epoch = 1;
+
+  ServiceCompiler::Built put(const Service& wanted) {
+    compiler.update("cli", wanted, ++epoch);
+    return take();
+  }
+  ServiceCompiler::Built drop(const std::string& name) {
+    compiler.remove("cli", {"default", name}, ++epoch);
+    return take();
+  }
+  ServiceCompiler::Built take() {
+    auto built = compiler.build();
+    addresses = addresses.with(built.addresses);
+    bindings = built.bindings;
+    return built;
+  }
+  const ServicePort* at(const std::string& vip, std::uint16_t port = 80) {
+    const AddressEntry* entry = addresses.find(*parse_ip(vip));
+    return entry == nullptr ? nullptr : entry->find({port, kProtocolTcp});
+  }
+  // Backends that new flows of a frontend can get.
+  std::set<std::string> usable(const std::string& vip) {
+    std::set<std::string> found;
+    const ServicePort* port = at(vip);
+    if (port != nullptr && port->maglev != nullptr) {
+      for (const std::uint16_t entry : port->maglev->entries()) {
+        found.insert(to_string(bindings->at(port->binding_slots[entry]).address));
+      }
+    }
+    return found;
+  }
+  std::uint32_t slot_of(const std::string& name, std::size_t i) {
+    return compiler.find("cli", {"default", name})->ports[0].endpoints[i].slot;
+  }
+  void reclaim(std::uint64_t flows) {
+    const auto count = [flows](std::uint32_t) { return flows; };
+    compiler.reclaim(epoch, count, count);
+  }
+};
+
+TEST(ChooseEndpoints, FollowsKubernetesClusterPolicy) {
+  const Conditions ready{true, true, false};
+  const Conditions draining{false, true, true};
+  const Conditions dead{false, false, true};
+  const Conditions starting{false, true, false};
+  struct Row {
+    std::vector<Conditions> given;
+    std::vector<bool> active;
+  };
+  const std::vector<Row> rows{
+      {{{}, {}}, {true, true}},                // absent ready means ready
+      {{ready, draining}, {true, false}},      // a draining one gives way to a ready one
+      {{draining, draining}, {true, true}},    // none ready: those that still serve
+      {{draining, dead}, {true, false}},       // but not those that do not
+      {{starting, starting}, {false, false}},  // not ready and not terminating: never
+      {{dead}, {false}},
+      {{starting, draining}, {false, true}}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SCOPED_TRACE(i);
+    std::vector<Endpoint> endpoints;
+    for (const Conditions& conditions : rows[i].given) {
+      endpoints.push_back(endpoint("10.0.0.1", conditions));
+    }
+    std::vector<const Endpoint*> pointers;
+    for (const Endpoint& one : endpoints) {
+      pointers.push_back(&one);
+    }
+    const auto chosen = choose_endpoints(pointers);
+    for (std::size_t e = 0; e < chosen.size(); ++e) {
+      EXPECT_EQ(chosen[e].active, rows[i].active[e]) << e;
+      EXPECT_EQ(chosen[e].reason.empty(), rows[i].given[e].ready.value_or(true)) << e;
+    }
+  }
+}
+
+TEST(Compile, AFrontendLeadsToItsReadyEndpoints) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1", "10.0.0.2"}));
+  const AddressEntry* entry = world.addresses.find(*parse_ip("192.0.2.1"));
+  ASSERT_NE(entry, nullptr);
+  EXPECT_TRUE(entry->answers_echo);
+}
+
+TEST(Compile, AnEndpointServesTheVipsOfItsFamilyOnly) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1", "2001:db8::1"}, {endpoint("10.0.0.1")}));
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1"}));
+  EXPECT_TRUE(world.usable("2001:db8::1").empty());
+  EXPECT_NE(world.at("2001:db8::1"), nullptr) << "known, so that it is dropped as no_backend";
+}
+
+TEST(Compile, ADrainedEndpointKeepsItsSlotAndTakesNoNewFlows) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));
+  const std::uint32_t slot = world.slot_of("web", 0);
+  world.put(service("web", {"192.0.2.1"},
+                    {endpoint("10.0.0.1", {false, true, true}), endpoint("10.0.0.2")}));
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.2"}));
+  EXPECT_EQ(world.slot_of("web", 0), slot);
+  EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kDraining);
+}
+
+TEST(Compile, ARemovedEndpointsSlotIsReusedOnlyWhenIdleAndAsAnotherIncarnation) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  const std::uint32_t slot = world.slot_of("web", 0);
+  const std::uint8_t incarnation = world.bindings->state(slot).incarnation();
+  const auto built = world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.2")}));
+  EXPECT_TRUE(built.disruptive);
+  EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kRemoved);
+  world.reclaim(3);
+  world.put(service("a", {"192.0.2.2"}, {endpoint("10.0.0.3")}));
+  EXPECT_NE(world.slot_of("a", 0), slot) << "flows are on it still";
+  world.reclaim(kNoFlows);
+  world.put(service("b", {"192.0.2.3"}, {endpoint("10.0.0.4")}));
+  EXPECT_EQ(world.slot_of("b", 0), slot);
+  EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
+}
+
+TEST(Compile, NothingIsReclaimedBeforeAllLcoresHaveSeenIt) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  const std::uint32_t slot = world.slot_of("web", 0);
+  world.drop("web");
+  const auto none = [](std::uint32_t) { return kNoFlows; };
+  world.compiler.reclaim(world.epoch - 1, none, none);
+  EXPECT_TRUE(world.compiler.reclaimable());
+  world.put(service("b", {"192.0.2.3"}, {endpoint("10.0.0.4")}));
+  EXPECT_NE(world.slot_of("b", 0), slot);
+}
+
+TEST(Compile, PortsWithOneEndpointSetShareOneMaglevTable) {
+  Compiled world;
+  const std::vector<Endpoint> endpoints{endpoint("10.0.0.1"), endpoint("10.0.0.2")};
+  world.put(service("a", {"192.0.2.1"}, endpoints));
+  world.put(service("b", {"192.0.2.2", "192.0.2.3"}, {endpoints[1], endpoints[0]}));
+  const ServicePort* first = world.at("192.0.2.1");
+  const ServicePort* second = world.at("192.0.2.2");
+  ASSERT_TRUE(first != nullptr && second != nullptr);
+  EXPECT_EQ(first->maglev, second->maglev);
+  EXPECT_EQ(second, world.at("192.0.2.3"));
+}
+
+TEST(Compile, WhatIsNotTouchedIsSharedByPointer) {
+  Compiled world;
+  world.put(service("a", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  const AddressEntry* before = world.addresses.find(*parse_ip("192.0.2.1"));
+  const auto built = world.put(service("b", {"192.0.2.2"}, {endpoint("10.0.0.2")}));
+  EXPECT_EQ(world.addresses.find(*parse_ip("192.0.2.1")), before);
+  EXPECT_EQ(built.addresses.size(), 1U) << "only the address that changed";
+  EXPECT_FALSE(built.disruptive);
+}
+
+TEST(Compile, ARemovedServiceLeavesNoFrontend) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  world.drop("web");
+  EXPECT_EQ(world.addresses.find(*parse_ip("192.0.2.1")), nullptr);
+  EXPECT_TRUE(world.compiler.backends().empty());
+}
+
+TEST(Compile, AVipSharedByTwoServicesKeepsTheOther) {
+  Compiled world;
+  Service other = service("other", {"192.0.2.1"}, {endpoint("10.0.0.2")});
+  other.ports[0].port = 443;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  world.put(other);
+  world.drop("web");
+  EXPECT_EQ(world.at("192.0.2.1", 80), nullptr);
+  EXPECT_NE(world.at("192.0.2.1", 443), nullptr);
+}
+
+TEST(Compile, LimitsAreAskedForBeforeAnythingIsDone) {
+  Compiled world;
+  std::vector<Endpoint> many;
+  for (int i = 1; i < 130; ++i) {
+    many.push_back(endpoint("10.0.1." + std::to_string(i)));
+  }
+  const Service large = service("large", {"192.0.2.1"}, many);
+  EXPECT_FALSE(world.compiler.fits("cli", {&large}));
+}
+
+// Any sequence of writes leads to the same frontends as a naive reading of the last of them.
+TEST(Compile, ASequenceOfChangesEndsWhereANaiveModelDoes) {
+  for (std::uint32_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    Compiled world;
+    std::map<std::string, std::set<std::string>> model;
+    for (int step = 0; step < 60; ++step) {
+      const std::string name(1, static_cast<char>('a' + random() % 4));
+      const std::string vip = "192.0.2." + std::to_string(1 + name[0] - 'a');
+      if (random() % 5 == 0) {
+        world.drop(name);
+        model[vip].clear();
+      } else {
+        std::vector<Endpoint> endpoints;
+        std::set<std::string> ready;
+        for (int i = 1; i <= 6; ++i) {
+          const std::string address = "10.0.0." + std::to_string(i);
+          const auto dice = random() % 3;
+          if (dice == 0) {
+            endpoints.push_back(endpoint(address));
+            ready.insert(address);
+          } else if (dice == 1) {
+            endpoints.push_back(endpoint(address, {false, false, false}));
+          }
+        }
+        std::shuffle(endpoints.begin(), endpoints.end(), random);
+        world.put(service(name, {vip}, endpoints));
+        model[vip] = ready;
+      }
+      world.reclaim(random() % 2);
+      for (const auto& [address, expected] : model) {
+        ASSERT_EQ(world.usable(address), expected);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::model

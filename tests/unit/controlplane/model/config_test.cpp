@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace sluice::model {
+namespace {
+
+ConfigInput good() {
+  ConfigInput input;
+  input.ports.resize(2);
+  input.ports[0].name = "wan0";
+  input.ports[0].device = "net_af_packet0,iface=eth1";
+  input.ports[1].name = "lan0";
+  input.ports[1].device = "0000:03:00.1";
+  input.snat = {{"10.0.0.100", ""}, {"2001:db8:10::100", "2000-3000"}};
+  return input;
+}
+
+TEST(Config, DefaultsAreThoseOfTheProto) {
+  const auto config = validate(good(), 2);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->lcores, std::vector<unsigned>{1});
+  EXPECT_EQ(config->memory_bytes, 512ULL << 20U);
+  EXPECT_EQ(config->idle_sleep_us, 0U);
+  EXPECT_EQ(config->socket_path, "/run/sluice/sluice.sock");
+  EXPECT_EQ(config->ports[0].mtu, 1500);
+  EXPECT_TRUE(config->ports[0].twin);
+  EXPECT_EQ(config->snat[0].port_begin, 1024U);
+  EXPECT_EQ(config->snat[0].port_end, 65'536U);
+  EXPECT_EQ(config->snat[1].port_begin, 2000U);
+  EXPECT_EQ(config->snat[1].port_end, 3001U);
+  EXPECT_EQ(validate(good(), 1)->lcores, std::vector<unsigned>{0}) << "one CPU has number 0";
+}
+
+struct Case {
+  const char* path;
+  std::function<void(ConfigInput&)> change;
+};
+
+TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
+  const std::vector<Case> cases{
+      {"dataplane.memory", [](auto& c) { c.memory = "512"; }},
+      {"dataplane.memory", [](auto& c) { c.memory = "lots"; }},
+      {"dataplane.idleSleep", [](auto& c) { c.idle_sleep = "1ms"; }},
+      {"dataplane.idleSleep", [](auto& c) { c.idle_sleep = "100"; }},
+      {"dataplane.flowsIpv4", [](auto& c) { c.flows_ipv4 = 1; }},
+      {"dataplane.flowsIpv6", [](auto& c) { c.flows_ipv6 = 200'000'000; }},
+      {"dataplane.bindings", [](auto& c) { c.bindings = 1U << 24U; }},
+      {"dataplane.servicePorts", [](auto& c) { c.service_ports = 3; }},
+      {"ports", [](auto& c) { c.ports.clear(); }},
+      {"ports[0].name", [](auto& c) { c.ports[0].name = "a-name-that-is-too-long"; }},
+      {"ports[0].name", [](auto& c) { c.ports[0].name = "a b"; }},
+      {"ports[1].name", [](auto& c) { c.ports[1].name = "wan0"; }},
+      {"ports[1].device", [](auto& c) { c.ports[1].device = ""; }},
+      {"ports[1].device", [](auto& c) { c.ports[1].device = "net_af_packet0,iface=eth2"; }},
+      {"ports[0].mtu", [](auto& c) { c.ports[0].mtu = 500; }},
+      {"ports[0].twin", [](auto& c) { c.ports[0].twin = "veth"; }},
+      {"ports[0].transit", [](auto& c) { c.ports[0].transit = "yes"; }},
+      {"ports[0].transit",
+       [](auto& c) {
+         c.ports[0].twin = "none";
+         c.ports[0].transit = "kernel";
+       }},
+      {"ports[0].rxDescriptors", [](auto& c) { c.ports[0].rx_descriptors = 1000; }},
+      {"ports[0].announceOn[0]", [](auto& c) { c.ports[0].announce_on = {"203.0.113.10/24"}; }},
+      {"ports[0]", [](auto& c) { c.ports[0].addresses = {"192.0.2.1/24"}; }},
+      {"ports[0].addresses[0]",
+       [](auto& c) {
+         c.ports[0].twin = "none";
+         c.ports[0].addresses = {"192.0.2.1"};
+       }},
+      {"ports[0].neighbours[0]",
+       [](auto& c) {
+         c.ports[0].twin = "none";
+         c.ports[0].neighbours = {{"192.0.2.1", "02:00"}};
+       }},
+      {"ports[0].routes[0]",
+       [](auto& c) {
+         c.ports[0].twin = "none";
+         c.ports[0].routes = {{"0.0.0.0/0", "2001:db8::1"}};
+       }},
+      {"snat", [](auto& c) { c.snat.clear(); }},
+      {"snat[0].address", [](auto& c) { c.snat[0].address = "10.0.0"; }},
+      {"snat[1].address", [](auto& c) { c.snat[1].address = "10.0.0.100"; }},
+      {"snat[0].portRange", [](auto& c) { c.snat[0].port_range = "3000-2000"; }},
+      {"snat[0].portRange", [](auto& c) { c.snat[0].port_range = "0-70000"; }},
+      {"api.listen", [](auto& c) { c.listen = "unix:relative"; }},
+      {"log.level", [](auto& c) { c.log_level = "loud"; }}};
+  for (const Case& test : cases) {
+    SCOPED_TRACE(test.path);
+    ConfigInput input = good();
+    test.change(input);
+    const auto config = validate(input, 2);
+    ASSERT_FALSE(config);
+    ASSERT_EQ(config.error().faults.size(), 1U);
+    EXPECT_EQ(config.error().faults[0].path, test.path);
+    EXPECT_EQ(config.error().code, Code::kInvalidArgument);
+  }
+}
+
+TEST(Config, WhatComesLaterIsRefusedByName) {
+  ConfigInput lcores = good();
+  lcores.lcores = {1, 2};
+  EXPECT_EQ(validate(lcores, 4).error().code, Code::kUnimplemented);
+  EXPECT_EQ(validate(lcores, 4).error().faults[0].path, "dataplane.lcores");
+  ConfigInput tcp = good();
+  tcp.listen = "0.0.0.0:50051";
+  EXPECT_EQ(validate(tcp, 4).error().faults[0].path, "api.listen");
+}
+
+TEST(Config, DurationsAndSizesNeedUnits) {
+  EXPECT_EQ(parse_duration_us("100us"), 100U);
+  EXPECT_EQ(parse_duration_us("2h4m"), 7'440'000'000U);
+  EXPECT_EQ(parse_duration_us("120s"), 120'000'000U);
+  for (const char* text : {"", "5", "us", "5 s", "5sec", "-1s", "99999999999999999999s"}) {
+    EXPECT_FALSE(parse_duration_us(text)) << text;
+  }
+  EXPECT_EQ(parse_size("512MiB"), 512ULL << 20U);
+  EXPECT_EQ(parse_size("1GiB"), 1ULL << 30U);
+  for (const char* text : {"", "MiB", "512MB", "1GiB1", "-1MiB"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+}
+
+TEST(Config, ASharedSnatAddressNeedsARangeOutsideTheHostsOwnPorts) {
+  ConfigInput input = good();
+  const std::vector<IpAddress> host{*parse_ip("10.0.0.100")};
+  const auto fault = [&](const char* range) {
+    input.snat[0].port_range = range;
+    return check_snat_dedicated(*validate(input, 2), host, 32'768, 61'000);
+  };
+  EXPECT_EQ(fault("")->path, "snat[0].address");
+  EXPECT_TRUE(fault("20000-40000"));
+  EXPECT_FALSE(fault("20000-32767"));
+  EXPECT_FALSE(fault("61000-65535"));
+  EXPECT_FALSE(check_snat_dedicated(*validate(good(), 2), {}, 32'768, 61'000)) << "dedicated";
+}
+
+}  // namespace
+}  // namespace sluice::model

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/topology.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::model {
+namespace {
+
+constexpr int kWan = 7;
+constexpr int kLan = 8;
+constexpr int kManagement = 2;
+
+Config config() {
+  Config made;
+  made.ports.resize(2);
+  made.ports[0].name = "wan0";
+  made.ports[1].name = "lan0";
+  made.snat = {{*parse_ip("10.0.0.100"), 1024, 65'536}};
+  return made;
+}
+
+struct World {
+  Topology topology{config(),
+                    {{MacAddress{{2, 0, 0, 0, 0, 1}}, 1500, true, false},
+                     {MacAddress{{2, 0, 0, 0, 0, 2}}, 9000, true, false}},
+                    {kWan, kLan}};
+  AddressTable addresses;
+  Topology::Built built;
+
+  World() {
+    topology.set_addresses(
+        {{kWan, *parse_ip("198.51.100.2"), 24}, {kLan, *parse_ip("10.0.0.1"), 24}});
+    topology.set_routes({on_link("198.51.100.0/24", kWan), on_link("10.0.0.0/24", kLan),
+                         via("0.0.0.0/0", kWan, "198.51.100.1")});
+    take();
+  }
+  static KernelRoute on_link(const char* prefix, int interface) {
+    return {*parse_prefix(prefix), KernelRoute::Kind::kUnicast, interface, std::nullopt, 0};
+  }
+  static KernelRoute via(const char* prefix, int interface, const char* gateway,
+                         std::uint32_t metric = 0) {
+    return {*parse_prefix(prefix), KernelRoute::Kind::kUnicast, interface, parse_ip(gateway),
+            metric};
+  }
+  void take() {
+    built = topology.build();
+    addresses = addresses.with(built.addresses);
+  }
+  const NextHop& hop(std::uint8_t port, const char* address) const {
+    return built.next_hops->at(built.next_hops->find(port, *parse_ip(address)));
+  }
+};
+
+TEST(Topology, RoutesLeadToPortsGatewaysAndTheHost) {
+  World world;
+  EXPECT_EQ(world.built.routes->find(*parse_ip("10.0.0.7"))->kind, Route::Kind::kOnLink);
+  EXPECT_EQ(world.built.routes->find(*parse_ip("10.0.0.1"))->kind, Route::Kind::kHost);
+  const Route* far = world.built.routes->find(*parse_ip("192.0.2.1"));
+  EXPECT_EQ(far->kind, Route::Kind::kGateway);
+  EXPECT_EQ(far->port, 0);
+  EXPECT_EQ(far->gateway, *parse_ip("198.51.100.1"));
+}
+
+TEST(Topology, ARouteThroughAnInterfaceThatIsNotOursLeadsNowhere) {
+  World world;
+  world.topology.set_routes({World::via("0.0.0.0/0", kManagement, "172.16.0.1")});
+  world.take();
+  EXPECT_TRUE(world.built.routes_changed);
+  EXPECT_EQ(world.built.routes->find(*parse_ip("192.0.2.1"))->kind, Route::Kind::kBlackhole);
+}
+
+TEST(Topology, OfTwoRoutesWithOnePrefixTheLowerMetricWins) {
+  World world;
+  world.topology.set_routes({World::via("0.0.0.0/0", kWan, "198.51.100.1", 200),
+                             World::via("0.0.0.0/0", kLan, "10.0.0.9", 100)});
+  world.take();
+  EXPECT_EQ(world.built.routes->find(*parse_ip("192.0.2.1"))->gateway, *parse_ip("10.0.0.9"));
+}
+
+TEST(Topology, AWantedNeighbourIsUnresolvedUntilTheKernelKnowsIt) {
+  World world;
+  ASSERT_TRUE(world.topology.want(1, *parse_ip("10.0.0.7"), 0));
+  world.take();
+  EXPECT_EQ(world.hop(1, "10.0.0.7").state, NextHop::State::kUnresolved);
+  const MacAddress mac{{2, 0, 0, 0, 9, 9}};
+  world.topology.set_neighbours({{kLan, *parse_ip("10.0.0.7"), mac, true}});
+  world.take();
+  EXPECT_FALSE(world.built.routes_changed) << "a neighbour is no route change";
+  EXPECT_EQ(world.hop(1, "10.0.0.7").state, NextHop::State::kReachable);
+  EXPECT_EQ(world.hop(1, "10.0.0.7").header.destination, mac);
+  EXPECT_EQ(world.hop(1, "10.0.0.7").header.source, (MacAddress{{2, 0, 0, 0, 0, 2}}));
+  EXPECT_EQ(world.hop(1, "10.0.0.7").mtu, 9000);
+  world.topology.set_neighbours({{kLan, *parse_ip("10.0.0.7"), {}, false}});
+  world.take();
+  EXPECT_EQ(world.hop(1, "10.0.0.7").state, NextHop::State::kUnresolved);
+}
+
+TEST(Topology, ANeighbourKnownBeforeItWasWantedIsReachableAtOnce) {
+  World world;
+  world.topology.set_neighbours(
+      {{kLan, *parse_ip("10.0.0.7"), MacAddress{{2, 0, 0, 0, 9, 9}}, true}});
+  world.topology.want(1, *parse_ip("10.0.0.7"), 0);
+  world.take();
+  EXPECT_EQ(world.hop(1, "10.0.0.7").state, NextHop::State::kReachable);
+}
+
+TEST(Topology, ANextHopKeepsItsIndexWhateverItsState) {
+  World world;
+  world.topology.want(1, *parse_ip("10.0.0.7"), 0);
+  world.take();
+  const NextHopIndex index = world.built.next_hops->find(1, *parse_ip("10.0.0.7"));
+  world.topology.want(1, *parse_ip("10.0.0.8"), 0);
+  world.topology.set_neighbours(
+      {{kLan, *parse_ip("10.0.0.7"), MacAddress{{2, 0, 0, 0, 9, 9}}, true}});
+  world.take();
+  EXPECT_EQ(world.built.next_hops->find(1, *parse_ip("10.0.0.7")), index);
+}
+
+TEST(Topology, TheHostsAddressesAreTheHostsAndSnatAddressesOurs) {
+  World world;
+  EXPECT_EQ(world.addresses.find(*parse_ip("198.51.100.2"))->kind, AddressKind::kHost);
+  EXPECT_EQ(world.hop(0, "198.51.100.2").state, NextHop::State::kHost);
+  const AddressEntry* snat = world.addresses.find(*parse_ip("10.0.0.100"));
+  EXPECT_EQ(snat->kind, AddressKind::kSnat);
+  EXPECT_EQ(snat->answer_ports, 2) << "on the port whose prefix holds it";
+  world.topology.set_addresses({{kLan, *parse_ip("10.0.0.1"), 24}});
+  world.take();
+  EXPECT_EQ(world.addresses.find(*parse_ip("198.51.100.2")), nullptr);
+}
+
+TEST(Topology, AnAddressIsAnsweredWhereItsPrefixIsOrWhereItIsListed) {
+  World world;
+  EXPECT_EQ(world.topology.answer_ports(*parse_ip("198.51.100.77")), 1);
+  EXPECT_EQ(world.topology.answer_ports(*parse_ip("203.0.113.10")), 0);
+  Config listed = config();
+  listed.ports[0].announce_on = {*parse_prefix("203.0.113.0/24")};
+  const Topology topology(listed, {{}, {}}, {kWan, kLan});
+  EXPECT_EQ(topology.answer_ports(*parse_ip("203.0.113.10")), 1);
+}
+
+TEST(Topology, APortWithoutATwinIsToldByTheConfiguration) {
+  Config fixed = config();
+  fixed.ports[1].twin = false;
+  fixed.ports[1].addresses = {{*parse_ip("10.0.0.1"), 24}};
+  fixed.ports[1].neighbours = {{*parse_ip("10.0.0.7"), MacAddress{{2, 0, 0, 0, 9, 9}}}};
+  fixed.ports[1].routes = {{*parse_prefix("10.9.0.0/16"), *parse_ip("10.0.0.7")}};
+  Topology topology(fixed, {{}, {}}, {kWan, std::nullopt});
+  EXPECT_TRUE(topology.build().routes_changed);
+  const auto towards = topology.neighbour_towards(*parse_ip("10.9.1.1"));
+  ASSERT_TRUE(towards);
+  EXPECT_EQ(towards->port, 1);
+  EXPECT_EQ(towards->address, *parse_ip("10.0.0.7"));
+  topology.want(1, *parse_ip("10.0.0.7"), 0);
+  const auto built = topology.build();
+  EXPECT_EQ(built.next_hops->at(built.next_hops->find(1, *parse_ip("10.0.0.7"))).state,
+            NextHop::State::kReachable);
+}
+
+TEST(Topology, TheSameStateAgainIsNoChange) {
+  World world;
+  world.topology.set_addresses(
+      {{kWan, *parse_ip("198.51.100.2"), 24}, {kLan, *parse_ip("10.0.0.1"), 24}});
+  EXPECT_FALSE(world.topology.changed());
+}
+
+}  // namespace
+}  // namespace sluice::model

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/model/validate.h"
+
+#include "dataplane/net/headers.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace sluice::model {
+namespace {
+
+ServiceInput good() {
+  ServiceInput input;
+  input.name = {"shop", "web"};
+  input.load_balancer_ips = {"203.0.113.10", "2001:db8:113::10"};
+  input.ports = {{"http", "TCP", 80, 8080, ""}, {"dns", "UDP", 53, 0, ""}};
+  input.endpoints = {{{"10.0.0.1"}, {}, "", "", "", "", {}, std::nullopt},
+                     {{"10.0.0.2"}, {}, "", "", "", "", {{"http", 8081}}, 5}};
+  return input;
+}
+
+struct Case {
+  const char* claim;
+  std::function<void(ServiceInput&)> change;
+  const char* path;
+};
+
+const std::vector<Case>& wrong() {
+  static const std::vector<Case> cases{
+      {"a name with a dot", [](auto& s) { s.name.name = "we.b"; }, "s.metadata.name"},
+      {"no name", [](auto& s) { s.name.name = ""; }, "s.metadata.name"},
+      {"an upper-case namespace", [](auto& s) { s.name.space = "Shop"; }, "s.metadata.namespace"},
+      {"an annotation of ours that does not exist",
+       [](auto& s) { s.annotations["sluice.dev/x"] = "1"; },
+       "s.metadata.annotations[sluice.dev/x]"},
+      {"an unknown type", [](auto& s) { s.type = "Balancer"; }, "s.spec.type"},
+      {"an unknown mode", [](auto& s) { s.mode = "NAT"; }, "s.spec.forwarding.mode"},
+      {"no address", [](auto& s) { s.load_balancer_ips.clear(); }, "s.spec.loadBalancerIPs"},
+      {"a bad address", [](auto& s) { s.load_balancer_ips[1] = "203.0.113.300"; },
+       "s.spec.loadBalancerIPs[1]"},
+      {"a multicast VIP", [](auto& s) { s.load_balancer_ips[0] = "224.0.0.1"; },
+       "s.spec.loadBalancerIPs[0]"},
+      {"a loopback VIP", [](auto& s) { s.load_balancer_ips[1] = "::1"; },
+       "s.spec.loadBalancerIPs[1]"},
+      {"a link-local VIP", [](auto& s) { s.load_balancer_ips[1] = "fe80::1"; },
+       "s.spec.loadBalancerIPs[1]"},
+      {"a VIP given twice", [](auto& s) { s.load_balancer_ip = "203.0.113.10"; },
+       "s.spec.loadBalancerIP"},
+      {"no port",
+       [](auto& s) {
+         s.ports.clear();
+         s.endpoints[1].ports.clear();
+       },
+       "s.spec.ports"},
+      {"port 0", [](auto& s) { s.ports[0].port = 0; }, "s.spec.ports[0].port"},
+      {"port 65536", [](auto& s) { s.ports[1].port = 65'536; }, "s.spec.ports[1].port"},
+      {"a negative target port", [](auto& s) { s.ports[0].target_port = -1; },
+       "s.spec.ports[0].targetPort"},
+      {"an unknown protocol", [](auto& s) { s.ports[0].protocol = "tcp"; },
+       "s.spec.ports[0].protocol"},
+      {"two ports without names", [](auto& s) { s.ports[1].name = ""; }, "s.spec.ports[1].name"},
+      {"two ports of one name", [](auto& s) { s.ports[1].name = "http"; }, "s.spec.ports[1].name"},
+      {"a frontend given twice",
+       [](auto& s) {
+         s.ports[1] = {"again", "TCP", 80, 1, ""};
+       },
+       "s.spec.ports[1].port"},
+      {"an endpoint without an address", [](auto& s) { s.endpoints[0].addresses.clear(); },
+       "s.spec.endpoints[0].addresses"},
+      {"an endpoint with two addresses",
+       [](auto& s) { s.endpoints[0].addresses.push_back("10.0.0.9"); },
+       "s.spec.endpoints[0].addresses"},
+      {"an endpoint with a name for an address",
+       [](auto& s) { s.endpoints[0].addresses[0] = "web-1"; }, "s.spec.endpoints[0].addresses[0]"},
+      {"weight 0", [](auto& s) { s.endpoints[1].weight = 0; }, "s.spec.endpoints[1].weight"},
+      {"weight 101", [](auto& s) { s.endpoints[1].weight = 101; }, "s.spec.endpoints[1].weight"},
+      {"a port override for no port",
+       [](auto& s) {
+         s.endpoints[1].ports = {{"https", 1}};
+       },
+       "s.spec.endpoints[1].ports[https]"},
+      {"a port override of 0", [](auto& s) { s.endpoints[1].ports["http"] = 0; },
+       "s.spec.endpoints[1].ports[http]"},
+      {"an endpoint given twice", [](auto& s) { s.endpoints[1] = s.endpoints[0]; },
+       "s.spec.endpoints[1].addresses[0]"}};
+  return cases;
+}
+
+const std::vector<Case>& later() {
+  static const std::vector<Case> cases{
+      {"another type", [](auto& s) { s.type = "NodePort"; }, "s.spec.type"},
+      {"affinity", [](auto& s) { s.session_affinity = "ClientIP"; }, "s.spec.sessionAffinity"},
+      {"local policy", [](auto& s) { s.external_traffic_policy = "Local"; },
+       "s.spec.externalTrafficPolicy"},
+      {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },
+       "s.spec.internalTrafficPolicy"},
+      {"DNAT", [](auto& s) { s.mode = "DNAT"; }, "s.spec.forwarding.mode"},
+      {"refusing", [](auto& s) { s.no_endpoints = "refuse"; }, "s.spec.forwarding.noEndpoints"},
+      {"networks", [](auto& s) { s.network = "blue"; }, "s.spec.forwarding.network"},
+      {"networks of endpoints", [](auto& s) { s.endpoints[0].network = "blue"; },
+       "s.spec.endpoints[0].network"},
+      {"SCTP", [](auto& s) { s.ports[0].protocol = "SCTP"; }, "s.spec.ports[0].protocol"},
+      {"a field noted by the API", [](auto& s) { s.later = {"spec.selector"}; },
+       "s.spec.selector"}};
+  return cases;
+}
+
+TEST(Validate, AGoodServiceHasNoFaultAndItsDefaultsFilledIn) {
+  Faults faults;
+  const Service service = validate(good(), "s", faults);
+  EXPECT_TRUE(faults.empty());
+  EXPECT_EQ(service.vips.size(), 2U);
+  EXPECT_EQ(service.ports[1].target_port, 53) << "absent: the same as port";
+  EXPECT_EQ(service.ports[0].protocol, kProtocolTcp);
+  EXPECT_EQ(service.ports[1].protocol, kProtocolUdp);
+  EXPECT_EQ(service.endpoints[0].weight, 1);
+  EXPECT_EQ(service.endpoints[1].weight, 5);
+  EXPECT_EQ(service.endpoints[1].ports.at("http"), 8081);
+}
+
+TEST(Validate, AnEmptyNamespaceIsDefault) {
+  ServiceInput input = good();
+  input.name.space.clear();
+  Faults faults;
+  EXPECT_EQ(validate(input, "s", faults).name.space, "default");
+}
+
+TEST(Validate, EveryRuleNamesTheFieldThatBreaksIt) {
+  for (const Case& test : wrong()) {
+    SCOPED_TRACE(test.claim);
+    ServiceInput input = good();
+    test.change(input);
+    Faults faults;
+    validate(input, "s", faults);
+    ASSERT_EQ(faults.invalid.size(), 1U);
+    EXPECT_EQ(faults.invalid[0].path, test.path);
+    EXPECT_TRUE(faults.unimplemented.empty());
+    EXPECT_EQ(faults.to_error().code, Code::kInvalidArgument);
+  }
+}
+
+TEST(Validate, WhatComesLaterIsRefusedByNameAndNotAsAMistake) {
+  for (const Case& test : later()) {
+    SCOPED_TRACE(test.claim);
+    ServiceInput input = good();
+    test.change(input);
+    Faults faults;
+    validate(input, "s", faults);
+    ASSERT_EQ(faults.unimplemented.size(), 1U);
+    EXPECT_EQ(faults.unimplemented[0].path, test.path);
+    EXPECT_TRUE(faults.invalid.empty());
+    EXPECT_EQ(faults.to_error().code, Code::kUnimplemented);
+  }
+}
+
+TEST(Validate, AllFaultsComeInOneAnswer) {
+  ServiceInput input = good();
+  input.load_balancer_ips[0] = "nowhere";
+  input.ports[0].port = 0;
+  input.endpoints[1].weight = 1'000;
+  input.mode = "TUNNEL";
+  Faults faults;
+  validate(input, "s", faults);
+  const Error error = faults.to_error();
+  EXPECT_EQ(error.faults.size(), 4U);
+  EXPECT_EQ(error.code, Code::kInvalidArgument) << "a mistake outweighs what comes later";
+}
+
+TEST(Validate, LabelsAreThoseOfRfc1123) {
+  for (const char* name : {"a", "a-b", "0", "a1234567890"}) {
+    EXPECT_TRUE(is_label(name)) << name;
+  }
+  for (const char* name : {"", "-a", "a-", "A", "a.b", "a_b", " a"}) {
+    EXPECT_FALSE(is_label(name)) << name;
+  }
+  EXPECT_TRUE(is_label(std::string(63, 'a')));
+  EXPECT_FALSE(is_label(std::string(64, 'a')));
+}
+
+}  // namespace
+}  // namespace sluice::model
