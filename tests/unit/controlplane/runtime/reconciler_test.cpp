@@ -34,7 +34,7 @@ TEST(Reconciler, AWriteIsAnsweredWhenEveryLcoreHasSeenIt) {
   // An lcore asleep holds nothing, so it has seen the write; it says which one when it wakes.
   const auto& seen = null_dataplane().counters()[0]->epoch_seen;
   const auto deadline = std::chrono::steady_clock::now() + 1s;
-  while (seen.get() < applied->epoch && std::chrono::steady_clock::now() < deadline) {
+  while (seen.get() != applied->epoch && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(1ms);
   }
   EXPECT_EQ(seen.get(), applied->epoch);

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/api/convert.h"
+
+#include "controlplane/model/validate.h"
+
+#include <google/protobuf/text_format.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace sluice::api {
+namespace {
+
+v1::Service parse(const std::string& text) {
+  v1::Service service;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &service)) << text;
+  return service;
+}
+
+v1::Service full() {
+  return parse(R"(
+    metadata { name: "web" namespace: "shop"
+               labels { key: "tier" value: "front" } annotations { key: "who" value: "me" } }
+    spec { load_balancer_ips: "203.0.113.10" load_balancer_ips: "2001:db8:113::10"
+           ports { name: "http" port: 80 target_port: 8080 app_protocol: "http" }
+           ports { name: "dns" protocol: "UDP" port: 53 }
+           endpoints { addresses: "10.0.0.1" hostname: "h" node_name: "n" zone: "z"
+                       conditions { ready: false serving: true terminating: true } weight: 7 }
+           endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } } }
+  )");
+}
+
+model::Service validated(const v1::Service& message) {
+  model::Faults faults;
+  model::Service service = model::validate(to_input(message), "s", faults);
+  EXPECT_TRUE(faults.empty()) << (faults.empty() ? "" : faults.to_error().message);
+  return service;
+}
+
+v1::Service told(const model::Service& service) {
+  runtime::ServiceView view;
+  view.service = service;
+  v1::Service message;
+  fill(view, message);
+  return message;
+}
+
+TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
+  const v1::Service back = told(validated(full()));
+  v1::Service expected = full();
+  v1::ServiceSpec& spec = *expected.mutable_spec();
+  spec.set_type("LoadBalancer");
+  spec.set_session_affinity("None");
+  spec.set_external_traffic_policy("Cluster");
+  spec.set_internal_traffic_policy("Cluster");
+  spec.set_allocate_load_balancer_node_ports(false);
+  spec.mutable_forwarding()->set_mode("FULL_NAT");
+  spec.mutable_forwarding()->set_no_endpoints("drop");
+  spec.mutable_ports(0)->set_protocol("TCP");
+  spec.mutable_ports(1)->set_target_port(53);
+  google::protobuf::util::MessageDifferencer differencer;
+  std::string difference;
+  differencer.ReportDifferencesToString(&difference);
+  EXPECT_TRUE(differencer.Compare(expected.spec(), back.spec())) << difference;
+  EXPECT_EQ(back.metadata().labels().at("tier"), "front");
+  EXPECT_EQ(back.metadata().annotations().at("who"), "me");
+}
+
+TEST(Convert, WhatIsToldCanBeWrittenAgainAndMeansTheSame) {
+  const model::Service once = validated(full());
+  EXPECT_EQ(validated(told(once)), once);
+}
+
+TEST(Convert, TheSingleAddressIsAListOfOne) {
+  v1::Service message = full();
+  message.mutable_spec()->clear_load_balancer_ips();
+  message.mutable_spec()->set_load_balancer_ip("203.0.113.11");
+  const v1::Service back = told(validated(message));
+  ASSERT_EQ(back.spec().load_balancer_ips_size(), 1);
+  EXPECT_EQ(back.spec().load_balancer_ips(0), "203.0.113.11");
+}
+
+TEST(Convert, AbsentConditionsStayAbsent) {
+  const model::Service service = validated(full());
+  EXPECT_EQ(service.endpoints[1].conditions, model::Conditions{});
+  EXPECT_FALSE(told(service).spec().endpoints(1).has_conditions());
+}
+
+// Every field of the proto that is marked [later], with a value that asks for it.
+TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"spec { type: 'ClusterIP' }", "s.spec.type"},
+      {"spec { cluster_ips: '10.96.0.1' }", "s.spec.clusterIPs"},
+      {"spec { external_ips: '192.0.2.1' }", "s.spec.externalIPs"},
+      {"spec { ip_families: 'IPv4' }", "s.spec.ipFamilies"},
+      {"spec { ip_family_policy: 'SingleStack' }", "s.spec.ipFamilyPolicy"},
+      {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
+      {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
+      {"spec { load_balancer_source_ranges: '10.0.0.0/8' }", "s.spec.loadBalancerSourceRanges"},
+      {"spec { session_affinity: 'ClientIP' }", "s.spec.sessionAffinity"},
+      {"spec { session_affinity_config { } }", "s.spec.sessionAffinityConfig"},
+      {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
+      {"spec { internal_traffic_policy: 'Local' }", "s.spec.internalTrafficPolicy"},
+      {"spec { health_check_node_port: 30000 }", "s.spec.healthCheckNodePort"},
+      {"spec { publish_not_ready_addresses: true }", "s.spec.publishNotReadyAddresses"},
+      {"spec { selector { key: 'a' value: 'b' } }", "s.spec.selector"},
+      {"spec { external_name: 'example.org' }", "s.spec.externalName"},
+      {"spec { ports { name: 'p' port: 81 node_port: 30000 } }", "s.spec.ports[2].nodePort"},
+      {"spec { ports { name: 'p' port: 81 protocol: 'SCTP' } }", "s.spec.ports[2].protocol"},
+      {"spec { endpoints { addresses: '10.0.0.9' network: 'blue' } }",
+       "s.spec.endpoints[2].network"},
+      {"spec { forwarding { mode: 'DNAT' } }", "s.spec.forwarding.mode"},
+      {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
+      {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
+      {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"},
+      {"spec { forwarding { deny_source_ranges: '10.0.0.0/8' } }",
+       "s.spec.forwarding.denySourceRanges"}};
+  for (const auto& [change, path] : cases) {
+    SCOPED_TRACE(change);
+    v1::Service message = full();
+    message.MergeFrom(parse(change));
+    model::Faults faults;
+    model::validate(to_input(message), "s", faults);
+    EXPECT_TRUE(faults.invalid.empty());
+    ASSERT_EQ(faults.unimplemented.size(), 1U);
+    EXPECT_EQ(faults.unimplemented[0].path, path);
+  }
+}
+
+TEST(Convert, FieldsThatAreNotInTheSchemaAreFoundByPath) {
+  v1::ApplyRequest request;
+  v1::Service& service = *request.add_upsert();
+  service.mutable_spec()->add_ports();
+  v1::ServicePort& port = *service.mutable_spec()->add_ports();
+  EXPECT_TRUE(unknown_fields(request).empty());
+  port.GetReflection()->MutableUnknownFields(&port)->AddVarint(99, 1);
+  request.GetReflection()->MutableUnknownFields(&request)->AddVarint(77, 1);
+  EXPECT_EQ(unknown_fields(request),
+            (std::vector<std::string>{"#77", "upsert[0].spec.ports[1].#99"}));
+}
+
+TEST(Convert, IdentityIsWhatTheWriterClaims) {
+  v1::ObjectMeta metadata;
+  EXPECT_TRUE(to_identity(metadata).empty());
+  metadata.set_uid("u");
+  metadata.mutable_creation_timestamp()->set_seconds(5);
+  EXPECT_EQ(to_identity(metadata).uid, "u");
+  EXPECT_EQ(to_identity(metadata).created_seconds, 5);
+  metadata.mutable_creation_timestamp()->set_nanos(1);
+  EXPECT_NE(to_identity(metadata).created_seconds, 5) << "the gateway's are whole seconds";
+}
+
+TEST(Convert, StatusTellsWhatIsServedAndWhyNot) {
+  runtime::ServiceView view;
+  view.service = validated(full());
+  runtime::PortView dead{"http", Family::kIpv4, {80, 6}, false, {}};
+  dead.endpoints.push_back(
+      {{*parse_ip("10.0.0.1"), 8080, 1, 3, BindingState::kDraining, "terminating"}, {}});
+  view.ports = {dead, {"http", Family::kIpv6, {80, 6}, true, {}}};
+  v1::Service message;
+  fill(view, message);
+  const v1::ServiceStatus& status = message.status();
+  ASSERT_EQ(status.frontends_size(), 2);
+  EXPECT_EQ(status.frontends(0).address(), "203.0.113.10");
+  EXPECT_FALSE(status.frontends(0).served());
+  EXPECT_EQ(status.frontends(0).reason(), "no endpoint is ready");
+  EXPECT_TRUE(status.frontends(1).served());
+  EXPECT_TRUE(status.frontends(1).reason().empty());
+  ASSERT_EQ(status.endpoints_size(), 1);
+  EXPECT_EQ(status.endpoints(0).state(), "draining");
+  EXPECT_EQ(status.endpoints(0).reason(), "terminating");
+}
+
+TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
+  v1::GatewayConfig message;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+    name: "edge" api { listen: "unix:/run/x" } log { level: "debug" }
+    dataplane { lcores: 3 memory: "1GiB" no_hugepages: true idle_sleep: "50us" flows_ipv4: 1000
+                flows_ipv6: 2000 bindings: 3000 service_ports: 4000 maglev_seed: 5
+                eal_arguments: "--log-level=8" }
+    ports { name: "wan0" device: "net_null0" mtu: 9000 twin: "none" transit: "drop"
+            rx_descriptors: 512 tx_descriptors: 256 announce_on: "203.0.113.0/24"
+            addresses: "192.0.2.1/24" neighbours { address: "192.0.2.2" mac: "02:00:00:00:00:01" }
+            routes { prefix: "0.0.0.0/0" gateway: "192.0.2.2" } }
+    snat { address: "192.0.2.100" port_range: "2000-2999" })",
+                                                            &message));
+  const auto config = model::validate(to_input(message), 4);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->name, "edge");
+  EXPECT_EQ(config->lcores, std::vector<unsigned>{3});
+  EXPECT_EQ(config->memory_bytes, 1ULL << 30U);
+  EXPECT_FALSE(config->hugepages);
+  EXPECT_EQ(config->idle_sleep_us, 50U);
+  EXPECT_EQ(config->flows_ipv4, 1000U);
+  EXPECT_EQ(config->flows_ipv6, 2000U);
+  EXPECT_EQ(config->bindings, 3000U);
+  EXPECT_EQ(config->service_ports, 4000U);
+  EXPECT_EQ(config->maglev_seed, 5U);
+  EXPECT_EQ(config->eal_arguments, std::vector<std::string>{"--log-level=8"});
+  const model::PortConfig& port = config->ports.at(0);
+  EXPECT_EQ(port.mtu, 9000);
+  EXPECT_FALSE(port.twin);
+  EXPECT_FALSE(port.transit_to_kernel);
+  EXPECT_EQ(port.rx_descriptors, 512);
+  EXPECT_EQ(port.tx_descriptors, 256);
+  EXPECT_EQ(
+      port.announce_on.size() + port.addresses.size() + port.neighbours.size() + port.routes.size(),
+      4U);
+  EXPECT_EQ(config->snat.at(0).port_begin, 2000U);
+  EXPECT_EQ(config->snat.at(0).port_end, 3000U);
+  EXPECT_EQ(config->socket_path, "/run/x");
+  EXPECT_EQ(config->log_level, "debug");
+}
+
+}  // namespace
+}  // namespace sluice::api
