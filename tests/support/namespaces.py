@@ -45,6 +45,12 @@ def run(argv, check=True, timeout=60, **options):
     return done
 
 
+def is_mounted(path):
+    """Also for a directory that is bound to itself, which os.path.ismount() does not see."""
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        return any(line.split()[1] == path for line in mounts)
+
+
 def wait_until(condition, seconds, what):
     """Calls `condition` until it returns something true, which is returned."""
     deadline = time.monotonic() + seconds
@@ -122,7 +128,7 @@ class Lab:
         self.directory = None
         self._namespaces = []
         self._processes = []
-        self._had_netns_mount = os.path.ismount(NETNS_DIRECTORY)
+        self._had_netns_mount = is_mounted(NETNS_DIRECTORY)
 
     def __enter__(self):
         self.directory = tempfile.mkdtemp(prefix=f"{self.prefix}-")
@@ -181,7 +187,7 @@ class Lab:
 
     def _unmount_netns_directory(self):
         # `ip netns add` mounts the directory on itself the first time and never unmounts it.
-        if self._had_netns_mount or not os.path.ismount(NETNS_DIRECTORY):
+        if self._had_netns_mount or not is_mounted(NETNS_DIRECTORY):
             return
         if not os.listdir(NETNS_DIRECTORY):
             run(["umount", NETNS_DIRECTORY], check=False)
