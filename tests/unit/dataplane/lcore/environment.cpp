@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 // libxdp keeps 80 bytes of every AF_XDP port, also after it was closed.
-extern "C" const char* __lsan_default_suppressions();  // NOLINT: the sanitizer's name for it
+extern "C" const char* __lsan_default_suppressions();   // NOLINT: the sanitizer's name for it
 extern "C" const char* __lsan_default_suppressions() {  // NOLINT
   return "leak:xsk_umem__create";
 }
