@@ -3,6 +3,7 @@
 
 #include "controlplane/runtime/start_fault.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -25,6 +26,10 @@ constexpr int kIdleMsMax = 5'000;
 }  // namespace
 
 Server::Server(const std::string& socket_path, GatewayService& service) : service_(service) {
+  // Held for good: when its last user goes, gRPC waits up to 10 s for a poller that it has started
+  // for a large answer.
+  static const bool held = (grpc_init(), true);
+  (void)held;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ResourceQuota quota("api");
