@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
 #include <set>
 
@@ -256,6 +257,67 @@ TEST(Compile, ASequenceOfChangesEndsWhereANaiveModelDoes) {
       }
     }
   }
+}
+
+TEST(Compile, AServiceThatIsChangedInPlaceNeedsNoRoomOfItsOwnAgain) {
+  Compiled world;
+  std::vector<Endpoint> many;
+  for (int i = 1; i < 128; ++i) {
+    many.push_back(endpoint("10.0.1." + std::to_string(i)));
+  }
+  Service full = service("full", {"192.0.2.1"}, many);
+  ASSERT_TRUE(world.compiler.fits("cli", {&full}));
+  world.put(full);
+  full.endpoints[5].weight = 9;
+  EXPECT_TRUE(world.compiler.fits("cli", {&full}));
+  EXPECT_FALSE(world.compiler.fits("another", {&full})) << "that would be one more";
+  full.endpoints[5].address = *parse_ip("10.0.2.1");
+  EXPECT_FALSE(world.compiler.fits("cli", {&full})) << "the old slot rests first";
+}
+
+TEST(Compile, WhatStaysKeepsItsSlotWhateverComesAndGoesAroundIt) {
+  Compiled world;
+  world.put(service("web", {"192.0.2.1"},
+                    {endpoint("10.0.0.2"), endpoint("10.0.0.4"), endpoint("10.0.0.6")}));
+  const std::uint32_t middle = world.slot_of("web", 1);
+  world.put(service(
+      "web", {"192.0.2.1"},
+      {endpoint("10.0.0.1"), endpoint("10.0.0.4"), endpoint("10.0.0.5"), endpoint("10.0.0.9")}));
+  EXPECT_EQ(world.slot_of("web", 1), middle);
+  EXPECT_EQ(world.usable("192.0.2.1"),
+            (std::set<std::string>{"10.0.0.1", "10.0.0.4", "10.0.0.5", "10.0.0.9"}));
+  EXPECT_EQ(world.compiler.backends().size(), 4U);
+}
+
+TEST(Compile, ATargetPortThatChangesMakesAnotherBackendOfTheEndpoint) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  world.put(web);
+  const std::uint32_t before = world.slot_of("web", 0);
+  web.ports[0].target_port = 9090;
+  world.put(web);
+  EXPECT_NE(world.slot_of("web", 0), before);
+  EXPECT_EQ(world.bindings->state(before).state(), BindingState::kRemoved);
+  EXPECT_EQ(world.bindings->at(world.slot_of("web", 0)).port, 9090);
+}
+
+// The square of the endpoints would take minutes here.
+TEST(Compile, OneChangeAmongManyEndpointsCostsAWalkOverThem) {
+  ServiceCompiler compiler({64, 70'000}, 42, [](const IpAddress&) { return std::uint16_t{1}; });
+  Service large = service("large", {"192.0.2.1"}, {});
+  for (int i = 0; i < 60'000; ++i) {
+    large.endpoints.push_back(
+        endpoint("10.1." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250)));
+  }
+  compiler.update("cli", large, 1);
+  EXPECT_EQ(compiler.build().new_bindings.size(), large.endpoints.size());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 5; ++i) {
+    large.endpoints[static_cast<std::size_t>(1'000 * i)].conditions.ready = false;
+    compiler.update("cli", large, 2);
+    EXPECT_EQ(compiler.build().addresses.size(), 1U);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 }  // namespace

@@ -54,7 +54,11 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"ports[0].name", [](auto& c) { c.ports[0].name = "a-name-that-is-too-long"; }},
       {"ports[0].name", [](auto& c) { c.ports[0].name = "a b"; }},
       {"ports[1].name", [](auto& c) { c.ports[1].name = "wan0"; }},
+      {"ports[0].name", [](auto& c) { c.ports[0].name = "wan%d"; }},
+      {"ports[0].name", [](auto& c) { c.ports[0].name = ".."; }},
       {"ports[1].device", [](auto& c) { c.ports[1].device = ""; }},
+      {"ports[1].device", [](auto& c) { c.ports[1].device = "eth1"; }},
+      {"ports[1].device", [](auto& c) { c.ports[1].device = "net_tap 1"; }},
       {"ports[1].device", [](auto& c) { c.ports[1].device = "net_af_packet0,iface=eth2"; }},
       {"ports[0].mtu", [](auto& c) { c.ports[0].mtu = 500; }},
       {"ports[0].twin", [](auto& c) { c.ports[0].twin = "veth"; }},
@@ -115,6 +119,8 @@ TEST(Config, DurationsAndSizesNeedUnits) {
   EXPECT_EQ(parse_duration_us("100us"), 100U);
   EXPECT_EQ(parse_duration_us("2h4m"), 7'440'000'000U);
   EXPECT_EQ(parse_duration_us("120s"), 120'000'000U);
+  const std::string huge = "4611686018427387903us";
+  EXPECT_FALSE(parse_duration_us(huge + huge + huge + huge + huge)) << "more than 64 bits hold";
   for (const char* text : {"", "5", "us", "5 s", "5sec", "-1s", "99999999999999999999s"}) {
     EXPECT_FALSE(parse_duration_us(text)) << text;
   }

@@ -155,5 +155,60 @@ TEST(Desired, AProviderWithoutAGoodNameIsRefused) {
   EXPECT_EQ(desired.plan(write({}, "")).error().faults[0].path, "provider");
 }
 
+TEST(Desired, AllFrontendsThatOthersHoldAreToldAtOnce) {
+  Desired desired;
+  apply(desired, write({service("a", "192.0.2.1"), service("b", "192.0.2.2")}, "cluster"));
+  const auto refused = desired.plan(write({service("c", "192.0.2.1"), service("d", "192.0.2.2")}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+  ASSERT_EQ(refused.error().faults.size(), 2U);
+  EXPECT_EQ(refused.error().faults[1].path, "upsert[1].spec.ports[0].port");
+}
+
+TEST(Desired, ABackendIsNobodysVipAndNoSnatAddress) {
+  Desired desired({*parse_ip("192.0.2.100")});
+  apply(desired, write({service("a", "192.0.2.1")}, "cluster"));
+  Service many = service("b", "192.0.2.2");
+  for (const char* address : {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.100", "10.0.0.1"}) {
+    many.endpoints.emplace_back().address = *parse_ip(address);
+  }
+  const auto refused = desired.plan(write({many, service("c", "192.0.2.3")}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  ASSERT_EQ(refused.error().faults.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(refused.error().faults[i].path,
+              "upsert[0].spec.endpoints[" + std::to_string(i) + "].addresses[0]");
+  }
+}
+
+TEST(Desired, AVipMayBecomeABackendInTheTransactionThatGivesItUp) {
+  Desired desired;
+  apply(desired, write({service("a", "192.0.2.1")}));
+  Service other = service("b", "192.0.2.2");
+  other.endpoints.emplace_back().address = *parse_ip("192.0.2.1");
+  Transaction transaction = write({other});
+  EXPECT_FALSE(desired.plan(transaction));
+  transaction.remove = {{"default", "a"}};
+  EXPECT_TRUE(desired.plan(transaction));
+}
+
+TEST(Desired, FaultsFoundElsewhereComeFirstAndTheRestIsStillFound) {
+  const Desired desired;
+  Service faulty = service("b", "192.0.2.1");
+  faulty.ports.push_back({"", 0, 80, 80, ""});              // of no known protocol
+  faulty.ports.push_back({"", kProtocolTcp, 0, 8080, ""});  // without a port
+  Service another = faulty;
+  another.name.name = "c";
+  another.ports.erase(another.ports.begin());
+  Faults faults;
+  faults.add("upsert[0].spec.ports[1].protocol", "elsewhere");
+  const auto refused = desired.plan(write({faulty, another, service("d", "192.0.2.1")}), faults);
+  ASSERT_FALSE(refused);
+  ASSERT_EQ(refused.error().faults.size(), 2U) << "what is faulty by itself takes nothing";
+  EXPECT_EQ(refused.error().faults[0].message, "elsewhere");
+  EXPECT_EQ(refused.error().faults[1].path, "upsert[2].spec.ports[0].port");
+}
+
 }  // namespace
 }  // namespace sluice::model

@@ -154,6 +154,7 @@ TEST(Topology, APortWithoutATwinIsToldByTheConfiguration) {
   const auto built = topology.build();
   EXPECT_EQ(built.next_hops->at(built.next_hops->find(1, *parse_ip("10.0.0.7"))).state,
             NextHop::State::kReachable);
+  EXPECT_EQ(topology.host_addresses(), std::vector<IpAddress>{*parse_ip("10.0.0.1")});
 }
 
 TEST(Topology, TheSameStateAgainIsNoChange) {
@@ -161,6 +162,53 @@ TEST(Topology, TheSameStateAgainIsNoChange) {
   world.topology.set_addresses(
       {{kWan, *parse_ip("198.51.100.2"), 24}, {kLan, *parse_ip("10.0.0.1"), 24}});
   EXPECT_FALSE(world.topology.changed());
+}
+
+TEST(Topology, WhatTheAddressTableHasIsKnownForAVipThatGoes) {
+  World world;
+  EXPECT_EQ(world.topology.entry_for(*parse_ip("10.0.0.1"))->kind, AddressKind::kHost);
+  EXPECT_EQ(world.topology.entry_for(*parse_ip("10.0.0.100"))->kind, AddressKind::kSnat);
+  EXPECT_EQ(world.topology.entry_for(*parse_ip("10.0.0.2")), nullptr);
+}
+
+TEST(Topology, AnAddressTheHostGivesUpIsANeighbourLikeAnyOther) {
+  World world;
+  world.topology.set_addresses({{kWan, *parse_ip("198.51.100.2"), 24}});
+  world.take();
+  EXPECT_EQ(world.hop(1, "10.0.0.1").state, NextHop::State::kUnresolved);
+  world.topology.set_neighbours(
+      {{kLan, *parse_ip("10.0.0.1"), MacAddress{{2, 0, 0, 0, 9, 9}}, true}});
+  world.take();
+  EXPECT_EQ(world.hop(1, "10.0.0.1").state, NextHop::State::kReachable);
+}
+
+TEST(Topology, TheSameNeighbourAgainPublishesNothing) {
+  World world;
+  const MacAddress mac{{2, 0, 0, 0, 9, 9}};
+  world.topology.want(1, *parse_ip("10.0.0.7"), 0);
+  world.topology.set_neighbours({{kLan, *parse_ip("10.0.0.7"), mac, true}});
+  world.take();
+  world.topology.set_neighbours({{kLan, *parse_ip("10.0.0.7"), mac, true}});
+  EXPECT_FALSE(world.topology.changed());
+  world.topology.set_neighbours({{kManagement, *parse_ip("10.0.0.7"), {}, false}});
+  EXPECT_FALSE(world.topology.changed()) << "an interface that is not ours";
+}
+
+TEST(Topology, ASilentNeighbourIsForgottenAndItsIndexUsedAgain) {
+  World world;
+  world.topology.want(1, *parse_ip("10.0.0.7"), 0);
+  world.topology.want(1, *parse_ip("10.0.0.8"), 0);
+  world.take();
+  const NextHopIndex index = world.built.next_hops->find(1, *parse_ip("10.0.0.7"));
+  EXPECT_TRUE(world.topology.forget_silent(60'000, {}).empty());
+  const auto gone = world.topology.forget_silent(60'001, {{1, *parse_ip("10.0.0.8")}});
+  ASSERT_EQ(gone.size(), 1U) << "neither what is kept nor the host's own";
+  EXPECT_EQ(gone[0].address, *parse_ip("10.0.0.7"));
+  world.topology.want(1, *parse_ip("10.0.0.9"), 60'001);
+  world.take();
+  EXPECT_EQ(world.built.next_hops->find(1, *parse_ip("10.0.0.9")), index);
+  EXPECT_EQ(world.built.next_hops->find(1, *parse_ip("10.0.0.7")), kNoNextHop);
+  EXPECT_TRUE(world.built.routes_changed) << "flows that bear the index look again";
 }
 
 }  // namespace

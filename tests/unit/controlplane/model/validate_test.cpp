@@ -83,7 +83,23 @@ const std::vector<Case>& wrong() {
       {"a port override of 0", [](auto& s) { s.endpoints[1].ports["http"] = 0; },
        "s.spec.endpoints[1].ports[http]"},
       {"an endpoint given twice", [](auto& s) { s.endpoints[1] = s.endpoints[0]; },
-       "s.spec.endpoints[1].addresses[0]"}};
+       "s.spec.endpoints[1].addresses[0]"},
+      {"an endpoint given twice in other words",
+       [](auto& s) {
+         s.endpoints[1] = s.endpoints[0];
+         s.endpoints[1].ports = {{"http", 8080}, {"dns", 54}};
+       },
+       "s.spec.endpoints[1].addresses[0]"},
+      {"more VIPs than anybody has",
+       [](auto& s) { s.load_balancer_ips.assign(101, "203.0.113.10"); }, "s.spec.loadBalancerIPs"},
+      {"more ports than anybody has",
+       [](auto& s) {
+         s.ports.assign(101, s.ports[0]);
+         s.endpoints[1].ports.clear();
+       },
+       "s.spec.ports"},
+      {"more endpoints than fit a table",
+       [](auto& s) { s.endpoints.assign(65'536, s.endpoints[0]); }, "s.spec.endpoints"}};
   return cases;
 }
 
@@ -117,6 +133,15 @@ TEST(Validate, AGoodServiceHasNoFaultAndItsDefaultsFilledIn) {
   EXPECT_EQ(service.endpoints[0].weight, 1);
   EXPECT_EQ(service.endpoints[1].weight, 5);
   EXPECT_EQ(service.endpoints[1].ports.at("http"), 8081);
+}
+
+TEST(Validate, OneAddressServesTwiceWhenEachPortOfItIsAnother) {
+  ServiceInput input = good();
+  input.endpoints[1].addresses = input.endpoints[0].addresses;
+  input.endpoints[1].ports = {{"http", 8081}, {"dns", 54}};
+  Faults faults;
+  EXPECT_EQ(validate(input, "s", faults).endpoints.size(), 2U);
+  EXPECT_TRUE(faults.empty());
 }
 
 TEST(Validate, AnEmptyNamespaceIsDefault) {
