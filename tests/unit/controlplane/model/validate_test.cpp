@@ -26,7 +26,7 @@ struct Case {
   const char* path;
 };
 
-const std::vector<Case>& wrong() {
+const std::vector<Case>& wrong_services() {
   static const std::vector<Case> cases{
       {"a name with a dot", [](auto& s) { s.name.name = "we.b"; }, "s.metadata.name"},
       {"no name", [](auto& s) { s.name.name = ""; }, "s.metadata.name"},
@@ -65,7 +65,12 @@ const std::vector<Case>& wrong() {
        [](auto& s) {
          s.ports[1] = {"again", "TCP", 80, 1, ""};
        },
-       "s.spec.ports[1].port"},
+       "s.spec.ports[1].port"}};
+  return cases;
+}
+
+const std::vector<Case>& wrong_endpoints() {
+  static const std::vector<Case> cases{
       {"an endpoint without an address", [](auto& s) { s.endpoints[0].addresses.clear(); },
        "s.spec.endpoints[0].addresses"},
       {"an endpoint with two addresses",
@@ -152,16 +157,18 @@ TEST(Validate, AnEmptyNamespaceIsDefault) {
 }
 
 TEST(Validate, EveryRuleNamesTheFieldThatBreaksIt) {
-  for (const Case& test : wrong()) {
-    SCOPED_TRACE(test.claim);
-    ServiceInput input = good();
-    test.change(input);
-    Faults faults;
-    validate(input, "s", faults);
-    ASSERT_EQ(faults.invalid.size(), 1U);
-    EXPECT_EQ(faults.invalid[0].path, test.path);
-    EXPECT_TRUE(faults.unimplemented.empty());
-    EXPECT_EQ(faults.to_error().code, Code::kInvalidArgument);
+  for (const auto* cases : {&wrong_services(), &wrong_endpoints()}) {
+    for (const Case& test : *cases) {
+      SCOPED_TRACE(test.claim);
+      ServiceInput input = good();
+      test.change(input);
+      Faults faults;
+      validate(input, "s", faults);
+      ASSERT_EQ(faults.invalid.size(), 1U);
+      EXPECT_EQ(faults.invalid[0].path, test.path);
+      EXPECT_TRUE(faults.unimplemented.empty());
+      EXPECT_EQ(faults.to_error().code, Code::kInvalidArgument);
+    }
   }
 }
 
