@@ -129,9 +129,7 @@ class Told {
 class NetlinkTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (geteuid() != 0) {
-      GTEST_SKIP() << "needs root: it makes network namespaces";
-    }
+    ASSERT_EQ(geteuid(), 0U) << "needs root: it makes network namespaces";
     outside_ = open_namespace();
     ASSERT_EQ(unshare(CLONE_NEWNET), 0);
     peer_ = open_namespace();
