@@ -102,6 +102,12 @@ const std::vector<DropCase>& header_cases() {
        {},
        false,
        true},
+  };
+  return cases;
+}
+
+const std::vector<DropCase>& transport_cases() {
+  static const std::vector<DropCase> cases{
       {"AUdpLengthBeyondThePacket", Drop::kTransportHeader,
        [](World& w) { return edited(udp(w), [](Frame& f) { f[f.size() - 11 - 8 + 4] = 0x01; }); }},
       {"ATcpHeaderLongerThanThePacket", Drop::kTransportHeader,
