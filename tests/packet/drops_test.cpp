@@ -285,6 +285,10 @@ TEST(Drops, MalformedPacketsAreDroppedByNameAndCounted) {
   expect_all_dropped(header_cases());
 }
 
+TEST(Drops, MalformedTransportHeadersAreDroppedByNameAndCounted) {
+  expect_all_dropped(transport_cases());
+}
+
 TEST(Drops, PacketsForNobodyAreDroppedByNameAndCounted) {
   expect_all_dropped(address_cases());
 }
