@@ -71,8 +71,6 @@ class HoldQueue {
   rte_mempool* pool_;
   rte_ring* wanted_;
   LcoreCounters& counters_;
-  std::uint64_t looked_epoch_ = 0;
-  std::uint32_t looked_ms_ = 0;
   std::vector<HeldPacket> held_;
   std::vector<Asked> asked_;
   std::uint64_t tried_epoch_ = 0;
