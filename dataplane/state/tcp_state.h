@@ -30,9 +30,14 @@ struct TcpView {
 
 // Follows one segment. The handshake is complete when the client answers the backend's SYN+ACK; a
 // FIN from either side starts the short timer; a RST the shortest. Sequence numbers are not
-// checked: a segment that lies only shortens the timer of a flow it had to name exactly.
+// checked: a segment that lies only shortens the timer of a flow it had to name exactly. What is in
+// quarantine stays there: a segment may still be on its way when a SYN behind it in the burst has
+// closed its flow.
 [[nodiscard]] constexpr TcpView tcp_next(TcpView now, Direction from, TcpEvent event) {
   const bool client = from == Direction::kFromClient;
+  if (now.state == FlowState::kQuarantine) {
+    return now;
+  }
   switch (event) {
     case TcpEvent::kRst:
       return {FlowState::kTcpReset, now.flags};

@@ -123,6 +123,15 @@ TEST(TcpState, AFinFromEitherSideStartsTheShortTimerAndARstTheShortest) {
   EXPECT_EQ(tcp_next(reset, Direction::kFromClient, TcpEvent::kFin).state, FlowState::kTcpReset);
 }
 
+TEST(TcpState, NothingBringsAFlowBackFromQuarantine) {
+  const TcpView closed{FlowState::kQuarantine, kFlowReplied};
+  for (std::size_t event = 0; event < static_cast<std::size_t>(TcpEvent::kCount); ++event) {
+    for (const Direction from : {Direction::kFromClient, Direction::kFromBackend}) {
+      EXPECT_EQ(tcp_next(closed, from, static_cast<TcpEvent>(event)), closed) << event;
+    }
+  }
+}
+
 TEST(TcpState, OnlySegmentsThatCanChangeSomethingAreLookedAt) {
   EXPECT_FALSE(tcp_may_change(FlowState::kTcpEstablished, kTcpAck));
   EXPECT_TRUE(tcp_may_change(FlowState::kTcpEstablished, kTcpAck | kTcpFin));
