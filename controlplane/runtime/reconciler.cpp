@@ -184,11 +184,8 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
     const model::Service& service = transaction.upsert[i];
     const std::string path = "upsert[" + std::to_string(i) + "]";
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
-      if (std::find(hosts.begin(), hosts.end(), service.vips[v]) != hosts.end()) {
-        faults.add(path + ".spec.loadBalancerIPs[" + std::to_string(v) + "]",
-                   "'" + to_string(service.vips[v]) +
-                       "' is an address of this host; remove it there or choose another");
-      }
+      check_vip(service.vips[v], hosts, path + ".spec.loadBalancerIPs[" + std::to_string(v) + "]",
+                faults);
     }
     if (i < transaction.claimed.size()) {
       check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
@@ -211,6 +208,21 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
                             "raise dataplane.servicePorts or dataplane.bindings"};
   }
   return planned;
+}
+
+// A VIP is not the host's, and its flows need a SNAT address of their family.
+void Reconciler::check_vip(const IpAddress& vip, const std::vector<IpAddress>& hosts,
+                           const std::string& path, model::Faults& faults) const {
+  if (std::find(hosts.begin(), hosts.end(), vip) != hosts.end()) {
+    faults.add(path, "'" + to_string(vip) +
+                         "' is an address of this host; remove it there or choose another");
+  }
+  if ((vip.is_ipv4() ? published_->snat4 : published_->snat6).empty()) {
+    const std::string family = vip.is_ipv4() ? "IPv4" : "IPv6";
+    faults.add(path, "'" + to_string(vip) + "' needs an " + family +
+                         " SNAT address and this gateway has none; give it one under snat in its "
+                         "configuration, or leave the VIP out");
+  }
 }
 
 // The gateway's own fields may come back as it gave them, and not otherwise.

@@ -85,6 +85,16 @@ TEST(Reconciler, FaultsBesideTheHostAndBesideOthersComeInOneAnswer) {
   EXPECT_TRUE(gateway.reconciler.services("", "").empty()) << "all of it or nothing";
 }
 
+TEST(Reconciler, AVipOfAFamilyWithoutASnatAddressIsRefused) {
+  NullGateway gateway;
+  const auto refused =
+      gateway.reconciler.apply(transaction_of({service_of("web", "2001:db8::80", {})}));
+  ASSERT_FALSE(refused);
+  ASSERT_EQ(refused.error().faults.size(), 1U);
+  EXPECT_EQ(refused.error().faults[0].path, "upsert[0].spec.loadBalancerIPs[0]");
+  EXPECT_NE(refused.error().faults[0].message.find("IPv6 SNAT address"), std::string::npos);
+}
+
 TEST(Reconciler, TheGatewaysOwnFieldsMayComeBackOnlyAsItGaveThem) {
   NullGateway gateway;
   auto write = transaction_of({service_of("web", "203.0.113.1", {})});
