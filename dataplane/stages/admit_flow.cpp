@@ -17,9 +17,11 @@ typename FlowKey<F>::Address address_of(const IpAddress& address) {
   }
 }
 
+}  // namespace
+
 template <Family F>
 FlowHot<F> new_flow(const Packet& packet, const Choice& choice, const Snapshot& snapshot,
-                    const LcoreState& state) {
+                    std::uint32_t now_ms) {
   const FlowKey<F>& key = packet.key<F>();
   FlowHot<F> flow{};
   flow.client = key.source;
@@ -35,9 +37,16 @@ FlowHot<F> new_flow(const Packet& packet, const Choice& choice, const Snapshot& 
   flow.incarnation = choice.binding->state.incarnation();
   flow.policy_epoch = snapshot.policy_epoch;
   flow.route_epoch = snapshot.route_epoch;
-  flow.last_seen_ms = state.now_ms;
+  flow.last_seen_ms = now_ms;
   return flow;
 }
+
+template FlowHot<Family::kIpv4> new_flow(const Packet&, const Choice&, const Snapshot&,
+                                         std::uint32_t);
+template FlowHot<Family::kIpv6> new_flow(const Packet&, const Choice&, const Snapshot&,
+                                         std::uint32_t);
+
+namespace {
 
 // The closed connection whose tuple is used anew; a packet before this one in the burst may have
 // ended it already, and its entry may even be another flow's by now.
@@ -69,11 +78,10 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     packet.decide_drop(Drop::kNoRoute);
     return;
   }
-  FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state);
+  FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
-  const auto& addresses = F == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
-  if (!state.snat.choose(std::span(addresses), flows, state.counters, flow)) {
+  if (!state.snat.choose(snat_addresses<F>(snapshot), flows, state.counters, flow)) {
     packet.decide_drop(Drop::kSnatExhausted);
     return;
   }

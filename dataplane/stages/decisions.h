@@ -3,6 +3,9 @@
 
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/stages/packet.h"
+#include "dataplane/state/flow.h"
+
+#include <span>
 
 // Decisions that more than one stage, and `explain`, take: each is made in one place.
 namespace sluice {
@@ -28,5 +31,21 @@ template <typename Key>
   const std::uint32_t slot = service.binding_slots[endpoint];
   return {slot, &snapshot.bindings->at(slot)};
 }
+
+template <Family F>
+[[nodiscard]] std::span<const SnatAddress> snat_addresses(const Snapshot& snapshot) {
+  return F == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
+}
+
+// The flow that this packet opens towards `choice`, but for its SNAT tuple and what follows from
+// it.
+template <Family F>
+[[nodiscard]] FlowHot<F> new_flow(const Packet& packet, const Choice& choice,
+                                  const Snapshot& snapshot, std::uint32_t now_ms);
+
+// A flow found by its tuple whose time is over: closed already, its slot with another binding now,
+// or UDP that can go on at another endpoint, its own being removed.
+template <Family F>
+[[nodiscard]] bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot);
 
 }  // namespace sluice

@@ -2,6 +2,7 @@
 // Is there a flow? One pass each over the packets of a family: hash and bucket prefetch; tag
 // compare and entry prefetch; key compare. A hit whose entry was judged by this snapshot's epochs
 // and whose binding still stands needs nothing else; the others are judged again, once.
+#include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 #include "dataplane/state/aging.h"
 
@@ -49,14 +50,10 @@ template <Family F>
 FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   FlowHot<F>& flow = flows.hot(ref.index());
-  if (flow.state == FlowState::kQuarantine) {
-    return kNoFlow;
-  }
-  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
-  const bool stale =
-      binding.state() == BindingState::kFree || binding.incarnation() != flow.incarnation;
-  if (stale || (binding.state() == BindingState::kRemoved && moves_away(ref, flow, snapshot))) {
-    close_flow(flows, ref.index(), state.now_ms, state.counters);
+  if (is_over(ref, flow, snapshot)) {
+    if (flow.state != FlowState::kQuarantine) {
+      close_flow(flows, ref.index(), state.now_ms, state.counters);
+    }
     return kNoFlow;
   }
   if (opens_anew(packet, ref, flow)) {
@@ -94,6 +91,20 @@ void find_flows(Burst& burst, const Lane& lane, const Snapshot& snapshot, LcoreS
 }
 
 }  // namespace
+
+template <Family F>
+bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
+  if (flow.state == FlowState::kQuarantine) {
+    return true;
+  }
+  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
+  const bool stale =
+      binding.state() == BindingState::kFree || binding.incarnation() != flow.incarnation;
+  return stale || (binding.state() == BindingState::kRemoved && moves_away(ref, flow, snapshot));
+}
+
+template bool is_over(FlowRef, const FlowHot<Family::kIpv4>&, const Snapshot&);
+template bool is_over(FlowRef, const FlowHot<Family::kIpv6>&, const Snapshot&);
 
 void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   Lane ipv4;

@@ -140,12 +140,16 @@ class Specimen {
   alignas(8) std::uint8_t frame_[sizeof(EthernetHeader) + sizeof(Ipv6Header) + sizeof(TcpHeader)]{};
 };
 
+void explain_drop(Explanation& answer, Drop reason, const std::string& step) {
+  answer.verdict = Explanation::Verdict::kDrop;
+  answer.drop_reason = name_of(reason);
+  answer.steps.push_back(step);
+}
+
 void explain_way(Explanation& answer, const IpAddress& destination, const Snapshot& snapshot) {
   const Way way = way_to(destination, snapshot);
   if (!way.routed) {
-    answer.verdict = Explanation::Verdict::kDrop;
-    answer.drop_reason = name_of(Drop::kNoRoute);
-    answer.steps.push_back("forward: no route to " + to_string(destination));
+    explain_drop(answer, Drop::kNoRoute, "forward: no route to " + to_string(destination));
     return;
   }
   answer.next_hop = way.neighbour;
@@ -182,8 +186,29 @@ void explain_flow(Explanation& answer, FlowRef ref, const Snapshot& snapshot,
   explain_way(answer, IpAddress(answer.from_backend ? flow.client : flow.backend), snapshot);
 }
 
+// What admit_flow would refuse the flow for, and true if it would.
 template <Family F>
-void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot) {
+bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const Snapshot& snapshot,
+                     const LcoreState& state) {
+  const FlowTable<F>& flows = state.flows<F>();
+  const IpAddress client(flow.client);
+  if (!way_to(client, snapshot).routed) {
+    explain_drop(answer, Drop::kNoRoute,
+                 "admit_flow: no route back to the client " + to_string(client));
+  } else if (!state.snat.has_room(snat_addresses<F>(snapshot), flows, flow)) {
+    explain_drop(answer, Drop::kSnatExhausted,
+                 "admit_flow: no SNAT address and port is free towards this backend");
+  } else if (flows.size() == flows.capacity()) {
+    explain_drop(answer, Drop::kFlowTableFull, "admit_flow: the flow table is full");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+template <Family F>
+void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot,
+                 const LcoreState& state) {
   const ServicePort& service = *packet.service;
   const Choice choice = choose_binding(service, packet.key<F>(), snapshot);
   answer.has_flow = true;
@@ -197,17 +222,18 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   answer.backend_state = name_of_state(choice.binding->state.state());
   answer.steps.push_back("admit_flow: Maglev picks " +
                          to_string(choice.binding->address, choice.binding->port));
-  explain_way(answer, choice.binding->address, snapshot);
+  if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), snapshot,
+                       state)) {
+    explain_way(answer, choice.binding->address, snapshot);
+  }
 }
 
 void explain_verdict(Explanation& answer, const Packet& packet) {
   switch (packet.verdict) {
     case Verdict::kDrop:
-      answer.verdict = Explanation::Verdict::kDrop;
-      answer.drop_reason = name_of(packet.drop);
-      answer.steps.push_back(
-          "classify: " +
-          std::string(kDropNames[static_cast<std::size_t>(packet.drop)].description));
+      explain_drop(answer, packet.drop,
+                   "classify: " +
+                       std::string(kDropNames[static_cast<std::size_t>(packet.drop)].description));
       break;
     case Verdict::kPunt:
       answer.verdict = Explanation::Verdict::kPunt;
@@ -226,7 +252,7 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
                     const LcoreState& state) {
   Packet& packet = burst.packets[0];
   const FlowRef ref = state.flows<F>().find(packet.key<F>());
-  if (ref.valid() && state.flows<F>().hot(ref.index()).state != FlowState::kQuarantine) {
+  if (ref.valid() && !is_over(ref, state.flows<F>().hot(ref.index()), snapshot)) {
     explain_flow<F>(answer, ref, snapshot, state);
     return;
   }
@@ -239,7 +265,7 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
                             packet.key<F>().destination_port.host()};
   }
   if (packet.verdict == Verdict::kPending) {
-    explain_new<F>(answer, packet, snapshot);
+    explain_new<F>(answer, packet, snapshot, state);
   } else {
     explain_verdict(answer, packet);
   }

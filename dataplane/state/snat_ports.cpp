@@ -21,8 +21,8 @@ std::size_t start_of(const FlowHot<F>& flow, std::size_t addresses) {
 }  // namespace
 
 template <Family F>
-bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
-                       LcoreCounters& counters, FlowHot<F>& flow) {
+SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
+                                   const FlowTable<F>& flows, FlowHot<F>& flow) {
   FlowRef quarantined;
   for (std::size_t turn = 0; turn < addresses.size(); ++turn) {
     const SnatAddress& address =
@@ -34,7 +34,7 @@ bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flo
       flow.snat_port = Be16::from_host(port);
       const FlowRef taken = flows.find(flow.reply_key());
       if (!taken.valid()) {
-        return true;
+        return {true, kNoFlow};
       }
       // One that was closed this very turn may still be some packet's flow.
       const FlowHot<F>& holder = flows.hot(taken.index());
@@ -43,19 +43,43 @@ bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flo
       }
     }
   }
-  if (!quarantined.valid()) {
+  return {false, quarantined};
+}
+
+template <Family F>
+bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
+                       LcoreCounters& counters, FlowHot<F>& flow) {
+  const Probed found = probe(addresses, flows, flow);
+  if (found.free) {
+    return true;
+  }
+  if (!found.quarantined.valid()) {
     return false;
   }
-  flow.snat = flows.hot(quarantined.index()).snat;
-  flow.snat_port = flows.hot(quarantined.index()).snat_port;
-  flows.erase(quarantined.index());
+  const std::uint32_t broken = found.quarantined.index();
+  flow.snat = flows.hot(broken).snat;
+  flow.snat_port = flows.hot(broken).snat_port;
+  flows.erase(broken);
   counters.snat_quarantine_broken.add(1);
   return true;
+}
+
+template <Family F>
+bool SnatPorts::has_room(std::span<const SnatAddress> addresses, const FlowTable<F>& flows,
+                         const FlowHot<F>& flow) const {
+  SnatPorts same = *this;
+  FlowHot<F> copy = flow;
+  const Probed found = same.probe(addresses, flows, copy);
+  return found.free || found.quarantined.valid();
 }
 
 template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv4>&,
                                 LcoreCounters&, FlowHot<Family::kIpv4>&);
 template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv6>&,
                                 LcoreCounters&, FlowHot<Family::kIpv6>&);
+template bool SnatPorts::has_room(std::span<const SnatAddress>, const FlowTable<Family::kIpv4>&,
+                                  const FlowHot<Family::kIpv4>&) const;
+template bool SnatPorts::has_room(std::span<const SnatAddress>, const FlowTable<Family::kIpv6>&,
+                                  const FlowHot<Family::kIpv6>&) const;
 
 }  // namespace sluice

@@ -30,8 +30,19 @@ class SnatPorts {
   template <Family F>
   [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
                             LcoreCounters& counters, FlowHot<F>& flow);
+  // Whether choose() would find one; changes nothing.
+  template <Family F>
+  [[nodiscard]] bool has_room(std::span<const SnatAddress> addresses, const FlowTable<F>& flows,
+                              const FlowHot<F>& flow) const;
 
  private:
+  struct Probed {
+    bool free = false;    // flow.snat and flow.snat_port are
+    FlowRef quarantined;  // else: whose tuple could be broken, if any
+  };
+  template <Family F>
+  Probed probe(std::span<const SnatAddress> addresses, const FlowTable<F>& flows, FlowHot<F>& flow);
+
   std::uint64_t cursor_;
 };
 

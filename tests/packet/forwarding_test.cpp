@@ -228,6 +228,19 @@ TEST_P(FamilyTest, ASynOnAClosedConnectionOpensANewFlow) {
   EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
 }
 
+TEST_P(FamilyTest, AResetAndANewSynInOneBurstLeaveOneFlow) {
+  World world(GetParam());
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000, kTcpFin | kTcpAck)), World::kWan);
+  world.run_burst({make_frame(world.from_client(kProtocolTcp, 4000, kTcpRst)),
+                   make_frame(world.from_client(kProtocolTcp, 4000))},
+                  World::kWan);
+  std::vector<FlowRow> rows;
+  collect_flows({}, GetParam(), 0, 16, world.state, 0, 16, rows);
+  ASSERT_EQ(rows.size(), 1U) << "the old one is in quarantine";
+  EXPECT_EQ(rows[0].state, "half_open");
+}
+
 TEST_P(FamilyTest, AnAnswerToAQuarantinedTupleIsDropped) {
   World world(GetParam());
   const Frame first =
@@ -336,10 +349,44 @@ TEST_P(FamilyTest, ExplainTellsWhatThePipelineThenDoes) {
   EXPECT_EQ(after.flow.snat.port, read_frame(there.frame).source_port);
   EXPECT_EQ(after.next_hop_mac, read_frame(there.frame).to_mac);
   EXPECT_EQ(after.lcore, 3U);
+  world.set_binding(World::dns_slot(static_cast<std::uint32_t>(backend_of(world, there.frame))),
+                    BindingState::kActive, 1);
+  EXPECT_FALSE(explain(query, world.snapshot, world.state, 3).live_flow) << "its slot is another's";
   query.destination.port = 54;
   const Explanation dropped = explain(query, world.snapshot, world.state, 3);
   EXPECT_EQ(dropped.verdict, Explanation::Verdict::kDrop);
   EXPECT_EQ(dropped.drop_reason, name_of(Drop::kUnknownPort));
+}
+
+TEST_P(FamilyTest, ExplainRefusesANewFlowForTheReasonThePipelineHas) {
+  const std::vector<std::pair<Drop, WorldOptions>> table{
+      {Drop::kNoRoute, {.route_to_backends = false}},
+      {Drop::kSnatExhausted, {.snat_port_begin = 20'000, .snat_port_end = 20'001}},
+      {Drop::kFlowTableFull, {.flows = 1}}};
+  for (const auto& [reason, options] : table) {
+    World world(GetParam(), options);
+    world.set_dns_backends({0});
+    world.run(make_frame(world.from_client(kProtocolUdp, 4000)), World::kWan);
+    ExplainQuery query;
+    query.source = {world.client, 4001};
+    query.destination = {world.vip, 53};
+    query.protocol = kProtocolUdp;
+    const Explanation told = explain(query, world.snapshot, world.state, 3);
+    EXPECT_EQ(told.verdict, Explanation::Verdict::kDrop);
+    EXPECT_EQ(told.drop_reason, name_of(reason));
+    EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolUdp, 4001)), World::kWan).drop,
+              reason);
+  }
+}
+
+TEST_P(FamilyTest, ExplainSeesThatThereIsNoWayBackToTheClient) {
+  World world(GetParam());
+  ExplainQuery query;
+  query.source = {*parse_ip(GetParam() == Family::kIpv4 ? "100.64.0.1" : "2001:db8:dead::1"), 4000};
+  query.destination = {world.vip, 53};
+  query.protocol = kProtocolUdp;
+  const Explanation told = explain(query, world.snapshot, world.state, 3);
+  EXPECT_EQ(told.drop_reason, name_of(Drop::kNoRoute));
 }
 
 }  // namespace
