@@ -36,7 +36,7 @@ constexpr int kRest = 4;
 // time it would pick (base 30 s, half to three halves).
 constexpr auto kUseInterval = std::chrono::seconds(10);
 // An entry that somebody deleted is asked for again after the first, one that the kernel refused
-// after the second.
+// after the second; so is a dump that failed.
 constexpr auto kAgain = milliseconds(50);
 constexpr auto kRefused = milliseconds(1'000);
 constexpr auto kWarnInterval = std::chrono::seconds(10);
@@ -86,6 +86,7 @@ class Netlink::Thread {
   void mark(Stale stale) { stale_ = std::max(stale_, stale); }
   void deliver_neighbours();
   void deliver();
+  void try_deliver();
   void drain();
   void dump_routes();
   void dump_all_but_routes();
@@ -101,6 +102,7 @@ class Netlink::Thread {
   Event wake_;
   NetlinkMirror mirror_;
   Stale stale_ = Stale::kNothing;
+  bool requests_failed_ = false;
   bool due_ = false;
   Clock::time_point deliver_at_;
   Clock::time_point rest_until_;
@@ -154,13 +156,14 @@ void Netlink::Thread::run() {
     }
     // The neighbours' news are waited for by packets: they do not wait for the end of the burst.
     deliver_neighbours();
+    if (due_ && Clock::now() >= deliver_at_) {
+      try_deliver();
+    }
+    // A delivery may leave something to be read again.
     const bool pending = mirror_.changed() || stale_ != Stale::kNothing;
     if (pending && !due_) {
       due_ = true;
       deliver_at_ = std::max(Clock::now() + kCoalesce, rest_until_);
-    }
-    if (due_ && Clock::now() >= deliver_at_) {
-      deliver();
     }
     keep_house();
   }
@@ -241,6 +244,9 @@ void Netlink::Thread::deliver() {
   const auto since = Clock::now();
   due_ = false;
   if (stale_ != Stale::kNothing) {
+    if (std::exchange(requests_failed_, false)) {
+      requests_.reconnect();
+    }
     const bool all = std::exchange(stale_, Stale::kNothing) == Stale::kAll;
     drain();
     if (all) {
@@ -262,6 +268,18 @@ void Netlink::Thread::deliver() {
   }
   const auto now = Clock::now();
   rest_until_ = now + kRest * (now - since);
+}
+
+// A kernel without memory for a dump is asked again later; what was known before goes on to count.
+void Netlink::Thread::try_deliver() {
+  try {
+    deliver();
+  } catch (const std::runtime_error& fault) {
+    spdlog::warn("{}; trying again in {} ms", fault.what(), kRefused.count());
+    mark(Stale::kAll);
+    rest_until_ = Clock::now() + kRefused;
+    requests_failed_ = true;
+  }
 }
 
 // Where news were lost, what is still queued may contradict what was lost: heard before the dump

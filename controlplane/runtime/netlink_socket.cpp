@@ -102,6 +102,10 @@ bool RequestSocket::dump(int kind, int family, const Hear& hear) {
   return result >= 0;
 }
 
+void RequestSocket::reconnect() {
+  socket_ = connect();
+}
+
 // NTF_USE probes and leaves the entry's state alone, but for a permanent one, which it would make
 // an ordinary one: the caller does not ask for those. NTF_EXT_LEARNED keeps the entry out of the
 // kernel's garbage collection, so its size limits do not bound the number of backends. Without the

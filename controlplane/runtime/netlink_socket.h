@@ -44,6 +44,9 @@ class RequestSocket {
   // the kernel's hands, so that some may be missing. Throws std::runtime_error.
   bool dump(int kind, int family, const Hear& hear);
 
+  // Forgets what a failed dump may have left unread. Throws std::runtime_error.
+  void reconnect();
+
   // Has the kernel probe the neighbour, if it knows nothing fresh, and keep it fresh from now on,
   // or no longer. What it knows stays. Returns an errno, 0 when done.
   int keep(const NeighbourKey& neighbour, bool kept);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/controlplane/runtime/netlink_fixture.h"
 
+#include <iterator>
+#include <sys/socket.h>
+
 namespace sluice::runtime {
 namespace {
 
@@ -288,6 +291,35 @@ TEST_F(NetlinkTest, NewsThatWereLostAreReadAgain) {
                told.neighbour(index_, "192.0.2.109") == "02:00:00:00:01:63";
       },
       60s));
+}
+
+// Numbers of this process's descriptors that are netlink sockets, in their order.
+std::vector<int> netlink_sockets() {
+  std::vector<int> found;
+  for (int fd = 0; fd < 1'024; ++fd) {
+    int domain = 0;
+    socklen_t length = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_NETLINK) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+
+TEST_F(NetlinkTest, ADumpThatFailsIsTriedAgain) {
+  run("ip addr add 192.0.2.1/24 dev veth0");
+  run("ip route add 198.51.100.0/24 via 192.0.2.2");
+  const std::vector<int> before = netlink_sockets();
+  const Netlink netlink(told_.callbacks());
+  std::vector<int> ours;
+  std::ranges::set_difference(netlink_sockets(), before, std::back_inserter(ours));
+  ASSERT_EQ(ours.size(), 2U) << "one for news, then one for requests";
+  const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(dup2(nowhere, ours[1]), ours[1]);
+  close(nowhere);
+  run("ip link set veth0 down");  // the kernel drops its routes in silence, so they are read again
+  EXPECT_TRUE(
+      told_.becomes([](const Told& told) { return told.routes_to("198.51.100.0/24").empty(); }));
 }
 
 TEST_F(NetlinkTest, AHundredThousandRoutesAreSurvived) {

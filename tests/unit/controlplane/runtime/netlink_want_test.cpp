@@ -35,7 +35,7 @@ TEST_F(WantTest, AWantedNeighbourIsResolvedInMilliseconds) {
     ASSERT_TRUE(becomes(address, kPeerMac)) << address;
     const auto taken = told_.ask([&](const Told& told) { return told.last_neighbour() - asked; });
     RecordProperty(address, std::to_string(taken / 1us) + " us");
-    EXPECT_LT(taken, 250ms) << address;  // a few hundred microseconds on a quiet machine
+    EXPECT_LT(taken, 2s) << address;  // 100 us on a quiet machine; the kernel's rounds take 5 s
   }
 }
 
@@ -71,7 +71,7 @@ TEST_F(WantTest, ADeadNeighbourWantedAgainIsProbedAtOnce) {
   const auto asked = Clock::now();
   netlink.want(index_, ip("192.0.2.7"));
   ASSERT_TRUE(becomes("192.0.2.7", kPeerMac));
-  EXPECT_LT(told_.ask([](const Told& told) { return told.last_neighbour(); }) - asked, 250ms);
+  EXPECT_LT(told_.ask([](const Told& told) { return told.last_neighbour(); }) - asked, 2s);
 }
 
 TEST_F(WantTest, AWantedNeighbourSurvivesDeletionAndALinkThatWasDown) {
