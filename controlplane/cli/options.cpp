@@ -26,7 +26,8 @@ constexpr const char* kExitCodes =
     "Address of the gateway: --server, else $SLUICE_SERVER, else unix:/run/sluice/sluice.sock";
 
 constexpr const char* kSeeGlobal =
-    "-n, -A, -o, --provider, --server and --timeout are understood here too: sluicectl --help";
+    "--server and --timeout, and where they mean something -n, -A, -o and --provider, are\n"
+    "understood here too: sluicectl --help";
 
 const std::map<std::string, Output>& outputs() {
   static const std::map<std::string, Output> kOutputs = {{"table", Output::kTable},
@@ -85,8 +86,9 @@ std::string check_protocol(const std::string& text) {
 
 void add_global(CLI::App& app, Options& options, Words& words) {
   app.add_option("-n,--namespace", words.name_space, "Namespace; \"default\" when not given");
-  app.add_flag("-A,--all-namespaces", options.all_namespaces, "All namespaces");
-  app.add_option("-o,--output", words.output, "table, wide, json, yaml or name")
+  app.add_flag("-A,--all-namespaces", options.all_namespaces, "get: all namespaces");
+  app.add_option("-o,--output", words.output,
+                 "table, json or yaml; for get also wide and name; version has a table only")
       ->check(check_output);
   app.add_option("--provider", words.provider,
                  "Whose services: \"cli\" for apply and delete, all of them for get");
@@ -209,10 +211,66 @@ std::string check_get(const Options& options) {
   return {};
 }
 
-// What CLI11 cannot say of the options; empty when they are good.
-std::string check(const Options& options) {
+// Which of the global options mean something to a command.
+struct Understood {
+  bool name_space = false;      // -n
+  bool all_namespaces = false;  // -A
+  bool provider = false;
+  std::vector<Output> outputs;
+};
+
+Understood understood_by(const Options& options) {
+  const std::vector<Output> structured{Output::kTable, Output::kJson, Output::kYaml};
+  const std::vector<Output> every{Output::kTable, Output::kWide, Output::kJson, Output::kYaml,
+                                  Output::kName};
+  switch (options.command) {
+    case Command::kApply:
+    case Command::kDelete:
+      return {true, false, true, structured};
+    case Command::kGet: {
+      const bool of_services = options.resource == Resource::kServices ||
+                               options.resource == Resource::kBackends ||
+                               options.resource == Resource::kFlows;
+      return {of_services, of_services, of_services, every};
+    }
+    case Command::kStatus:
+    case Command::kExplain:
+      return {false, false, false, structured};
+    case Command::kCompletion:
+    case Command::kVersion:
+      break;
+  }
+  return {false, false, false, {Output::kTable}};
+}
+
+// A global option that the command would not look at is a mistake of whoever typed it.
+std::string check_globals(const Options& options) {
+  const Understood understood = understood_by(options);
+  if (options.name_space && options.name_space->empty()) {
+    return "-n needs the name of a namespace; -A is all of them";
+  }
   if (options.all_namespaces && options.name_space) {
     return "-n and -A exclude each other";
+  }
+  if (options.name_space && !understood.name_space) {
+    return "-n means nothing here: this is not about services";
+  }
+  if (options.all_namespaces && !understood.all_namespaces) {
+    return "-A means nothing here; it is for get services, backends and flows";
+  }
+  if (options.provider && !understood.provider) {
+    return "--provider means nothing here: this is not about services";
+  }
+  const auto& outputs = understood.outputs;
+  return std::find(outputs.begin(), outputs.end(), options.output) != outputs.end()
+             ? ""
+             : "this command has no such output; see -o in sluicectl --help";
+}
+
+// What CLI11 cannot say of the options; empty when they are good.
+std::string check(const Options& options) {
+  if (std::string fault = check_globals(options); !fault.empty()) {
+    return fault;
   }
   switch (options.command) {
     case Command::kApply:

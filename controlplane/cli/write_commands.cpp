@@ -58,7 +58,7 @@ std::vector<FileFault> located(const client::Error& error, const std::vector<Sou
     if (auto fault = locate(violation, sources)) {
       found.push_back(std::move(*fault));
     } else {
-      rest.push_back(fmt::format("{}: {}", violation.field, violation.description));
+      rest.push_back(client::line_of(violation));
     }
   }
   return found;

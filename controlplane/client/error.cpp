@@ -84,13 +84,18 @@ bool repeats_violation(const Error& error) {
   return !error.violations.empty() && error.message.starts_with(error.violations[0].field + ":");
 }
 
+std::string line_of(const FieldViolation& violation) {
+  return violation.field.empty() ? violation.description
+                                 : fmt::format("{}: {}", violation.field, violation.description);
+}
+
 std::vector<std::string> lines_of(const Error& error) {
   std::vector<std::string> lines;
   if (!repeats_violation(error)) {
     lines.push_back(error.message.empty() ? name_of(error.code) : error.message);
   }
   for (const FieldViolation& violation : error.violations) {
-    lines.push_back(fmt::format("{}: {}", violation.field, violation.description));
+    lines.push_back(line_of(violation));
   }
   for (const Resource& resource : error.resources) {
     std::string line = fmt::format("{} {}", resource.type, resource.name);

@@ -48,6 +48,7 @@ struct Error {
 
 // For people: the message unless it repeats a violation, then one line for each violation and
 // resource.
+[[nodiscard]] std::string line_of(const FieldViolation& violation);
 [[nodiscard]] std::vector<std::string> lines_of(const Error& error);
 
 }  // namespace sluice::client

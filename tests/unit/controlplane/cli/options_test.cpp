@@ -116,6 +116,15 @@ TEST(Parse, UsageFaultsAreNamed) {
   expect_refused({"delete", "service", "a", "-f", "x"}, "either service NAME... or -f FILE");
   expect_refused({"delete", "port", "wan0"}, "only services can be deleted");
   expect_refused({"get", "svc", "-n", "a", "-A"}, "-n and -A exclude each other");
+  expect_refused({"get", "svc", "-n", ""}, "-A is all of them");
+  expect_refused({"delete", "service", "a", "-A"}, "-A means nothing here");
+  expect_refused({"apply", "-f", "x", "-A"}, "-A means nothing here");
+  expect_refused({"get", "ports", "-n", "shop"}, "-n means nothing here");
+  expect_refused({"get", "drops", "--provider", "a"}, "--provider means nothing here");
+  expect_refused({"status", "-A"}, "-A means nothing here");
+  expect_refused({"status", "-o", "wide"}, "no such output");
+  expect_refused({"apply", "-f", "x", "-o", "name"}, "no such output");
+  expect_refused({"version", "-o", "json"}, "no such output");
   expect_refused({"get", "svc", "-o", "xml"}, "one of table, wide, json, yaml, name");
   expect_refused({"get", "ports", "-w"}, "--watch is for all services only");
   expect_refused({"get", "svc", "--client", "1.2.3.4"}, "are for flows");
