@@ -118,6 +118,7 @@ sigset_t block_signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);  // of a terminal that goes away; what was set up must be undone
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -186,7 +187,7 @@ int main(int argc, char** argv) {
   app.add_flag("--check", check, "validate the configuration file and exit");
   app.set_version_flag("--version", kVersion);
   app.footer(
-      "Exit codes: 0 stopped by SIGTERM or SIGINT, or --check found no fault; 1 it could\n"
+      "Exit codes: 0 stopped by SIGTERM, SIGINT or SIGHUP, or --check found no fault; 1 it could\n"
       "not start, the reason is on standard error; 2 wrong usage.");
   try {
     app.parse(argc, argv);

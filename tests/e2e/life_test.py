@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, stopping, starting again."""
 
+import contextlib
+import ctypes
 import json
+import os
 import pathlib
 import signal
 import time
+
+import pytest
 
 from load import Wrk, ask_udp, curl_many, url
 from testbed import Testbed, web
@@ -38,11 +43,47 @@ def test_sigterm_leaves_nothing_behind(lab, driver):
     assert topology.gateway_host.pids() == []
 
 
-def test_sigint_is_a_clean_end_too(lab, driver):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["sigint", "sighup"])
+def test_other_signals_are_a_clean_end_too(lab, driver, number):
     gateway = Topology(lab, driver).start_gateway()
-    gateway.process.send_signal(signal.SIGINT)
+    gateway.process.send_signal(number)
     assert gateway.process.wait(timeout=20) == 0
     assert not gateway.socket.exists()
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
+
+
+@contextlib.contextmanager
+def stopped_lcore(process):
+    """Only the forwarding thread stands still, as under a hypervisor that has taken its CPU away."""
+    thread = next(int(task.name) for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir()
+                  if (task / "comm").read_text().startswith("rte-worker"))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        assert libc.ptrace(request, thread, None, None) == 0, os.strerror(ctypes.get_errno())
+    os.waitpid(thread, WALL)
+    try:
+        yield
+    finally:
+        libc.ptrace(PTRACE_DETACH, thread, None, None)
+
+
+def test_an_lcore_that_stands_still_is_reported_and_holds_up_nobody_else(lab, driver):
+    topology = Topology(lab, driver)
+    topology.gateway.config["dataplane"]["idle_sleep"] = "0s"  # asleep it would hold nothing
+    gateway = topology.start_gateway()
+    gateway.apply(web())
+    with stopped_lcore(gateway.process):
+        late = gateway.apply(web(numbers=[1]), options=["--timeout", "2s"], check=False)
+        assert late.returncode == 4
+        assert "committed, lcore " in late.stderr and "not confirmed" in late.stderr
+        told = gateway.ctl("explain --from 192.0.2.2:4000 --to 203.0.113.10:80", check=False)
+        assert told.returncode == 1
+        assert "lcore did not answer" in told.stderr
+        assert gateway.ctl("get flows", check=False).returncode == 1
+        assert "Epoch" in gateway.ctl("status").stdout
+    assert "revision 2" in gateway.apply(web(numbers=[1])).stdout
 
 
 def test_sigterm_under_load_ends_within_seconds(lab, driver):
