@@ -99,6 +99,8 @@ class ServiceCompiler {
     std::string port;
   };
   [[nodiscard]] const Owner* owner_of(std::uint32_t id) const;
+  // By ServicePort id; those given up included, until they are reclaimed.
+  [[nodiscard]] const std::unordered_map<std::uint32_t, Owner>& owners() const { return owners_; }
 
  private:
   using Key = std::pair<std::string, ServiceName>;

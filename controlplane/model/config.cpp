@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/model/config.h"
 
+#include "controlplane/model/validate.h"
 #include "dataplane/snapshot/limits.h"
 
 #include <algorithm>
@@ -254,6 +255,14 @@ std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_range(const std::st
   return std::pair{first, last + 1};
 }
 
+// Of a port without a twin; the kernel's own are seen at start.
+bool is_static(const IpAddress& address, const Config& config) {
+  return std::any_of(config.ports.begin(), config.ports.end(), [&](const PortConfig& port) {
+    return std::any_of(port.addresses.begin(), port.addresses.end(),
+                       [&](const auto& own) { return own.address == address; });
+  });
+}
+
 void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
   if (input.snat.empty() || input.snat.size() > kSnatAddressesMax) {
     faults.add("snat",
@@ -265,11 +274,13 @@ void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
     const auto address = parse_ip(input.snat[i].address);
     const std::string& text = input.snat[i].port_range;
     const auto range = parse_range(text.empty() ? "1024-65535" : text);
-    if (!address || address->is_multicast() || address->is_loopback() ||
-        address->is_unspecified()) {
+    if (!address || !is_usable_unicast(*address)) {
       faults.add(path + ".address", "'" + input.snat[i].address + "' is not a unicast IP address");
     } else if (!taken.insert(*address).second) {
       faults.add(path + ".address", "'" + input.snat[i].address + "' is given twice");
+    } else if (is_static(*address, config)) {
+      faults.add(path + ".address", "'" + input.snat[i].address + "' is among the addresses of a " +
+                                        "port; use one that is nobody's");
     }
     if (!range) {
       faults.add(path + ".portRange", "'" + text + "' is not a range; write it like 1024-65535");

@@ -12,6 +12,10 @@ std::string upsert_path(std::size_t index) {
   return "upsert[" + std::to_string(index) + "]";
 }
 
+std::string vip_path(const Service& service, std::size_t index, std::size_t vip) {
+  return upsert_path(index) + ".spec." + service.vip_fields.at(vip);
+}
+
 Error not_at_revision(const Transaction& transaction, std::uint64_t now) {
   Error error;
   error.code = Code::kAborted;
@@ -66,11 +70,20 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   std::optional<Error> taken;
   check_frontends(transaction, moving, faults, taken);
   check_backends(transaction, moving, faults);
-  if (!faults.empty()) {
-    return faults.to_error();
+  if (absent && taken) {
+    absent->faults.insert(absent->faults.end(), taken->faults.begin(), taken->faults.end());
   }
   if (absent || taken) {
-    return absent ? *absent : *taken;
+    const Error& refused = absent ? *absent : *taken;
+    if (faults.empty()) {
+      return refused;
+    }
+    for (const Fault& fault : refused.faults) {
+      faults.add(fault.path, fault.message);
+    }
+  }
+  if (!faults.empty()) {
+    return faults.to_error();
   }
   Plan plan;
   plan.provider = transaction.provider;
@@ -137,9 +150,15 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
     const Service& service = transaction.upsert[i];
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
       if (reserved_.contains(service.vips[v])) {
-        faults.add(upsert_path(i) + ".spec.loadBalancerIPs[" + std::to_string(v) + "]",
-                   "'" + sluice::to_string(service.vips[v]) +
-                       "' is a SNAT address of this gateway; choose another");
+        faults.add(vip_path(service, i, v), "'" + sluice::to_string(service.vips[v]) +
+                                                "' is a SNAT address of this gateway; choose "
+                                                "another");
+      }
+      if (const auto user = backend_of(service.vips[v], transaction.provider, moving)) {
+        faults.add(vip_path(service, i, v), "'" + sluice::to_string(service.vips[v]) +
+                                                "' is an endpoint of service " +
+                                                to_string(user->name) + " of provider '" +
+                                                user->provider + "'; choose another");
       }
       for (std::size_t p = 0; p < service.ports.size(); ++p) {
         const ServicePortSpec& port = service.ports[p];
@@ -195,7 +214,34 @@ const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::strin
   return nullptr;
 }
 
+// A service that has this address among its endpoints and keeps it. Looked for only where somebody
+// uses the address, so that it costs nothing as a rule.
+std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
+                                                   const std::string& provider,
+                                                   const std::set<ServiceName>& moving) const {
+  if (!endpoint_uses_.contains(address)) {
+    return std::nullopt;
+  }
+  for (const auto& [name, state] : providers_) {
+    for (const auto& [service, stored] : state.services) {
+      const std::vector<Endpoint>& endpoints = stored.service.endpoints;
+      const bool stays = name != provider || !moving.contains(service);
+      if (stays && std::any_of(endpoints.begin(), endpoints.end(),
+                               [&](const Endpoint& e) { return e.address == address; })) {
+        return Holder{name, service};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 void Desired::forget(const std::string& provider, const Service& service) {
+  for (const Endpoint& endpoint : service.endpoints) {
+    const auto uses = endpoint_uses_.find(endpoint.address);
+    if (uses != endpoint_uses_.end() && --uses->second == 0) {
+      endpoint_uses_.erase(uses);
+    }
+  }
   for (const IpAddress& vip : service.vips) {
     for (const ServicePortSpec& port : service.ports) {
       const auto at = holders_.find({vip, {port.port, port.protocol}});
@@ -207,6 +253,9 @@ void Desired::forget(const std::string& provider, const Service& service) {
 }
 
 void Desired::remember(const std::string& provider, const Service& service) {
+  for (const Endpoint& endpoint : service.endpoints) {
+    ++endpoint_uses_[endpoint.address];
+  }
   for (const IpAddress& vip : service.vips) {
     for (const ServicePortSpec& port : service.ports) {
       holders_[{vip, {port.port, port.protocol}}] = {provider, service.name};

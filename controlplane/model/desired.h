@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace sluice::model {
@@ -76,12 +77,16 @@ class Desired {
                       Faults& faults) const;
   [[nodiscard]] const Holder* holder_of(const IpAddress& vip, const std::string& provider,
                                         const std::set<ServiceName>& moving) const;
+  [[nodiscard]] std::optional<Holder> backend_of(const IpAddress& address,
+                                                 const std::string& provider,
+                                                 const std::set<ServiceName>& moving) const;
   void forget(const std::string& provider, const Service& service);
   void remember(const std::string& provider, const Service& service);
 
   std::set<IpAddress> reserved_;
   std::map<std::string, Provider> providers_;
   std::map<FrontendKey, Holder> holders_;
+  std::unordered_map<IpAddress, std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 
 }  // namespace sluice::model

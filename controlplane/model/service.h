@@ -100,11 +100,23 @@ struct Identity {
   [[nodiscard]] bool empty() const { return uid.empty() && !created_seconds; }
 };
 
+// Which field each VIP was written in, for faults: "loadBalancerIPs[1]". It says nothing about the
+// service, so services that differ in it only are equal.
+struct VipFields {
+  std::vector<std::string> names;  // by index of Service::vips; may be shorter
+
+  [[nodiscard]] std::string at(std::size_t vip) const {
+    return vip < names.size() ? names[vip] : "loadBalancerIPs[" + std::to_string(vip) + "]";
+  }
+  friend bool operator==(const VipFields&, const VipFields&) { return true; }
+};
+
 struct Service {
   ServiceName name;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
   std::vector<IpAddress> vips;
+  VipFields vip_fields;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
 

@@ -74,12 +74,6 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   }
 }
 
-bool is_usable_unicast(const IpAddress& address) {
-  const bool broadcast = address.is_ipv4() && address.v4().value.raw == 0xffff'ffff;
-  return !address.is_unspecified() && !address.is_loopback() && !address.is_multicast() &&
-         !address.is_link_local() && !broadcast;
-}
-
 std::optional<IpAddress> check_address(const std::string& text, const std::string& path,
                                        Faults& faults) {
   const auto address = parse_ip(text);
@@ -96,26 +90,27 @@ std::optional<IpAddress> check_address(const std::string& text, const std::strin
   return address;
 }
 
-std::vector<IpAddress> check_vips(const ServiceInput& input, const std::string& spec,
-                                  Faults& faults) {
+void check_vips(const ServiceInput& input, const std::string& spec, Service& service,
+                Faults& faults) {
   std::vector<std::pair<std::string, std::string>> given;
   for (std::size_t i = 0; i < input.load_balancer_ips.size(); ++i) {
-    given.emplace_back(at(spec, "loadBalancerIPs", i), input.load_balancer_ips[i]);
+    given.emplace_back("loadBalancerIPs[" + std::to_string(i) + "]", input.load_balancer_ips[i]);
   }
   if (!input.load_balancer_ip.empty()) {
-    given.emplace_back(spec + ".loadBalancerIP", input.load_balancer_ip);
+    given.emplace_back("loadBalancerIP", input.load_balancer_ip);
   }
   if (given.empty()) {
     faults.add(spec + ".loadBalancerIPs",
                "no address is given, and addresses are not allocated yet; name at least one");
   }
-  std::vector<IpAddress> vips;
   if (given.size() > kVipsPerServiceMax) {
     faults.add(spec + ".loadBalancerIPs",
                std::to_string(given.size()) + " addresses are given; a service has at most 100");
-    return vips;
+    return;
   }
-  for (const auto& [path, text] : given) {
+  std::vector<IpAddress>& vips = service.vips;
+  for (const auto& [field, text] : given) {
+    const std::string path = spec + "." + field;
     const auto address = check_address(text, path, faults);
     if (!address) {
       continue;
@@ -124,8 +119,8 @@ std::vector<IpAddress> check_vips(const ServiceInput& input, const std::string& 
       faults.add(path, "'" + text + "' is given twice; remove one");
     }
     vips.push_back(*address);
+    service.vip_fields.names.push_back(field);
   }
-  return vips;
 }
 
 // 0 for none.
@@ -206,7 +201,8 @@ Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePor
   for (const auto& [name, port] : given.ports) {
     const bool known = std::any_of(ports.begin(), ports.end(),
                                    [&](const ServicePortSpec& spec) { return spec.name == name; });
-    if (!known) {
+    // Without any, the fault is in the ports.
+    if (!known && !ports.empty()) {
       faults.add(path + ".ports[" + name + "]", "the service has no port of this name");
     }
     endpoint.ports[name] = check_port(port, false, path + ".ports[" + name + "]", faults);
@@ -265,6 +261,22 @@ std::vector<Endpoint> check_endpoints(const ServiceInput& input,
 
 }  // namespace
 
+bool is_usable_unicast(const IpAddress& address) {
+  if (address.is_unspecified() || address.is_loopback() || address.is_multicast() ||
+      address.is_link_local()) {
+    return false;
+  }
+  if (address.is_ipv4()) {
+    const std::uint32_t first = address.v4().value.host() >> 24U;
+    return first != 0 && first < 240;
+  }
+  // ::/96 and ::ffff:0:0/96 are IPv4 addresses in IPv6 clothes (RFC 4291 §2.5.5).
+  const auto& bytes = address.bytes;
+  const bool zeros =
+      std::all_of(bytes.begin(), bytes.begin() + 10, [](std::uint8_t byte) { return byte == 0; });
+  return !zeros || bytes[10] != bytes[11] || (bytes[10] != 0 && bytes[10] != 0xff);
+}
+
 std::string name_of_protocol(std::uint8_t protocol) {
   return protocol == kProtocolTcp ? "TCP" : protocol == kProtocolUdp ? "UDP" : "?";
 }
@@ -297,7 +309,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   }
   service.labels = input.labels;
   service.annotations = input.annotations;
-  service.vips = check_vips(input, spec, faults);
+  check_vips(input, spec, service, faults);
   service.ports = check_ports(input, spec, faults);
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;

@@ -15,5 +15,8 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
 
 // RFC 1123 label.
 [[nodiscard]] bool is_label(const std::string& text);
+// An address that packets can be sent to beyond the link: not unspecified, loopback, multicast,
+// link-local, of 0.0.0.0/8 or 240.0.0.0/4, nor an IPv4 address within IPv6.
+[[nodiscard]] bool is_usable_unicast(const IpAddress& address);
 
 }  // namespace sluice::model

@@ -182,6 +182,42 @@ TEST(Desired, ABackendIsNobodysVipAndNoSnatAddress) {
   }
 }
 
+TEST(Desired, AVipIsNobodysBackend) {
+  Desired desired;
+  Service user = service("a", "192.0.2.1");
+  user.endpoints.emplace_back().address = *parse_ip("10.10.0.11");
+  apply(desired, write({user}, "cluster"));
+  Service wanted = service("b", "192.0.2.2");
+  wanted.vips = {*parse_ip("192.0.2.2"), *parse_ip("10.10.0.11")};
+  wanted.vip_fields.names = {"loadBalancerIPs[1]", "loadBalancerIP"};
+  const auto refused = desired.plan(write({wanted}));
+  ASSERT_FALSE(refused);
+  ASSERT_EQ(refused.error().faults.size(), 1U);
+  EXPECT_EQ(refused.error().faults[0].path, "upsert[0].spec.loadBalancerIP");
+  Transaction away;
+  away.provider = "cluster";
+  away.remove = {{"default", "a"}};
+  apply(desired, away);
+  EXPECT_TRUE(desired.plan(write({wanted}))) << "given up";
+}
+
+TEST(Desired, FaultsAreToldTogetherWithWhatOthersHold) {
+  Desired desired;
+  apply(desired, write({service("a", "192.0.2.1")}, "cluster"));
+  Transaction transaction = write({service("b", "192.0.2.1")});
+  transaction.remove = {{"default", "absent"}};
+  const auto held = desired.plan(transaction);
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().code, Code::kNotFound);
+  EXPECT_EQ(held.error().faults.size(), 2U) << "the absent service and the held frontend";
+  Faults faults;
+  faults.add("upsert[0].spec.ports[1].port", "elsewhere");
+  const auto refused = desired.plan(transaction, faults);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(refused.error().faults.size(), 3U);
+}
+
 TEST(Desired, AVipMayBecomeABackendInTheTransactionThatGivesItUp) {
   Desired desired;
   apply(desired, write({service("a", "192.0.2.1")}));
