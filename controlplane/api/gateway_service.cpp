@@ -16,6 +16,15 @@ namespace {
 constexpr int kWatchesMax = 16;
 constexpr auto kWatchInterval = std::chrono::milliseconds(100);
 
+// Before the client gives up, so that it hears what became of its write.
+runtime::Reconciler::Clock::time_point answer_by(const grpc::ServerContext& context) {
+  constexpr auto kLongest = std::chrono::hours(1);
+  const auto left = std::min<std::chrono::system_clock::duration>(
+      kLongest, context.deadline() - std::chrono::system_clock::now());
+  return runtime::Reconciler::Clock::now() +
+         std::chrono::duration_cast<std::chrono::microseconds>(left) * 3 / 4;
+}
+
 grpc::Status not_found(const model::ServiceName& name) {
   return to_status(
       {.code = model::Code::kNotFound, .message = "there is no service " + model::to_string(name)});
@@ -39,8 +48,8 @@ GatewayService::GatewayService(std::string name, std::string version,
       config_(config),
       started_seconds_(std::time(nullptr)) {}
 
-grpc::Status GatewayService::Apply(grpc::ServerContext* /*context*/,
-                                   const v1::ApplyRequest* request, v1::ApplyResponse* response) {
+grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::ApplyRequest* request,
+                                   v1::ApplyResponse* response) {
   model::Faults faults;
   check_unknown(*request, faults);
   model::Transaction transaction;
@@ -63,7 +72,7 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* /*context*/,
     add_faults_together(std::move(transaction), faults);
     return to_status(faults.to_error());
   }
-  const auto applied = reconciler_.apply(std::move(transaction));
+  const auto applied = reconciler_.apply(std::move(transaction), answer_by(*context));
   if (!applied) {
     return to_status(applied.error());
   }
@@ -89,10 +98,9 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* /*context*/,
 // what is there: all of it belongs into one answer.
 void GatewayService::add_faults_together(model::Transaction transaction, model::Faults& faults) {
   transaction.dry_run = true;
-  transaction.remove.clear();
   transaction.expected_revision.reset();
   const auto planned = reconciler_.apply(std::move(transaction));
-  if (!planned && planned.error().code == model::Code::kInvalidArgument) {
+  if (!planned) {
     for (const model::Fault& fault : planned.error().faults) {
       faults.invalid.push_back(fault);
     }
@@ -208,6 +216,10 @@ grpc::Status GatewayService::WatchServices(grpc::ServerContext* context,
     while (now == seen && !context->IsCancelled() && !stopping_) {
       now = reconciler_.wait_for_change(seen, kWatchInterval);
     }
+  }
+  if (stopping_) {
+    return to_status(
+        {.code = model::Code::kUnavailable, .message = "the gateway is shutting down"});
   }
   return grpc::Status::OK;
 }

@@ -80,6 +80,14 @@ model::Result<ExplainQuery> to_query(const v1::ExplainRequest& request,
   return query;
 }
 
+// Not DEADLINE_EXCEEDED: that would say that the gateway did not answer.
+grpc::Status no_answer() {
+  return to_status({.code = model::Code::kResourceExhausted,
+                    .message = "an lcore did not answer within " +
+                               std::to_string(Dataplane::kPatience.count()) +
+                               " s; try again, and see the turns of the lcores in status"});
+}
+
 const char* name_of(Explanation::Verdict verdict) {
   switch (verdict) {
     case Explanation::Verdict::kForward:
@@ -149,7 +157,10 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
   if (!faults.empty()) {
     return to_status(faults.to_error());
   }
-  const model::ServiceName name{request->service().namespace_(), request->service().name()};
+  model::ServiceName name{request->service().namespace_(), request->service().name()};
+  if (name.space.empty() && !name.name.empty()) {
+    name.space = "default";
+  }
   if (!request->provider().empty() || !name.space.empty() || !name.name.empty()) {
     filter.service_ports = reconciler_.service_ports(request->provider(), name);
     if (filter.service_ports.empty()) {
@@ -158,13 +169,16 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
   }
   bool truncated = false;
   const std::uint32_t limit = request->limit() == 0 ? kFlowsDefault : request->limit();
-  const std::vector<FlowRow> rows = inspector_.flows(filter, limit, &truncated);
+  const auto rows = inspector_.flows(filter, limit, &truncated);
+  if (!rows) {
+    return no_answer();
+  }
   std::vector<std::uint32_t> ids;
-  for (const FlowRow& row : rows) {
+  for (const FlowRow& row : *rows) {
     ids.push_back(row.service_port);
   }
   const auto owners = reconciler_.owners_of(ids);
-  for (const FlowRow& row : rows) {
+  for (const FlowRow& row : *rows) {
     v1::Flow& flow = *response->add_flows();
     const auto owner = owners.find(row.service_port);
     if (owner != owners.end()) {
@@ -245,8 +259,7 @@ grpc::Status GatewayService::Explain(grpc::ServerContext* /*context*/,
   }
   const auto answer = inspector_.explain(*query);
   if (!answer) {
-    return to_status({.code = model::Code::kDeadlineExceeded,
-                      .message = "the lcore did not answer within a second"});
+    return no_answer();
   }
   response->set_verdict(name_of(answer->verdict));
   response->set_drop_reason(answer->drop_reason);

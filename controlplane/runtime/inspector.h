@@ -31,8 +31,8 @@ class Inspector {
 
   [[nodiscard]] std::vector<PortState> ports() const { return dataplane_.port_states(); }
   // As Dataplane::list_flows and Dataplane::explain.
-  [[nodiscard]] std::vector<FlowRow> flows(const FlowFilter& filter, std::size_t limit,
-                                           bool* truncated) {
+  [[nodiscard]] std::optional<std::vector<FlowRow>> flows(const FlowFilter& filter,
+                                                          std::size_t limit, bool* truncated) {
     return dataplane_.list_flows(filter, limit, truncated);
   }
   [[nodiscard]] std::optional<Explanation> explain(const ExplainQuery& query) {

@@ -29,6 +29,7 @@ struct Applied {
 struct PendingWrite {
   model::Transaction transaction;
   std::promise<model::Result<Applied>> answer;
+  std::chrono::steady_clock::time_point deadline;  // when the writer wants to hear at the latest
 };
 
 // Everything that reaches the reconciler, from any thread. Writes and questions queue up to a

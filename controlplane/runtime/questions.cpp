@@ -64,8 +64,9 @@ Answer Reconciler::ask(std::function<Answer()> question) {
   }
 }
 
-model::Result<Applied> Reconciler::apply(model::Transaction transaction) {
-  PendingWrite write{std::move(transaction), {}};
+model::Result<Applied> Reconciler::apply(model::Transaction transaction,
+                                         Clock::time_point deadline) {
+  PendingWrite write{std::move(transaction), {}, std::min(deadline, Clock::now() + kDeadline)};
   std::future<model::Result<Applied>> answer = write.answer.get_future();
   const model::Error stopping{.code = model::Code::kUnavailable,
                               .message = "the gateway is shutting down"};
@@ -224,19 +225,16 @@ std::map<std::uint32_t, OwnerView> Reconciler::owners_of(
   });
 }
 
-std::vector<std::uint32_t> Reconciler::service_ports(const std::string& provider,
-                                                     const model::ServiceName& name) {
-  return ask<std::vector<std::uint32_t>>([this, provider, name] {
-    std::vector<std::uint32_t> ids;
-    for (const auto& [holder, state] : desired_.providers()) {
-      for (const auto& [service, stored] : state.services) {
-        const bool matches = (provider.empty() || provider == holder) &&
-                             (name.space.empty() || name.space == service.space) &&
-                             (name.name.empty() || name.name == service.name);
-        const auto* compiled = matches ? compiler_.find(holder, service) : nullptr;
-        for (std::size_t i = 0; compiled != nullptr && i < compiled->ports.size(); ++i) {
-          ids.push_back(compiled->ports[i].id);
-        }
+std::vector<bool> Reconciler::service_ports(const std::string& provider,
+                                            const model::ServiceName& name) {
+  return ask<std::vector<bool>>([this, provider, name] {
+    std::vector<bool> ids;
+    for (const auto& [id, owner] : compiler_.owners()) {
+      if ((provider.empty() || provider == owner.provider) &&
+          (name.space.empty() || name.space == owner.name.space) &&
+          (name.name.empty() || name.name == owner.name.name)) {
+        ids.resize(std::max<std::size_t>(ids.size(), id + 1));
+        ids[id] = true;
       }
     }
     return ids;

@@ -165,13 +165,14 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
     if (applied.plan.empty()) {
       // What it asks for is there; whether the lcores have seen it too is not known yet.
       auto& queue = dirty_ ? unpublished_ : waiting_;
-      queue.push_back({std::move(write.answer), std::move(applied), last_ticket_, since, false});
+      queue.push_back({std::move(write.answer), std::move(applied), last_ticket_, since,
+                       write.deadline, false});
       continue;
     }
     applied.revision = desired_.commit(applied.plan);
     applied.epoch = published_->epoch + 1;
     carry_out(applied.plan);
-    unpublished_.push_back({std::move(write.answer), std::move(applied), 0, since});
+    unpublished_.push_back({std::move(write.answer), std::move(applied), 0, since, write.deadline});
     dirty_ = true;
   }
 }
@@ -184,8 +185,7 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
     const model::Service& service = transaction.upsert[i];
     const std::string path = "upsert[" + std::to_string(i) + "]";
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
-      check_vip(service.vips[v], hosts, path + ".spec.loadBalancerIPs[" + std::to_string(v) + "]",
-                faults);
+      check_vip(service.vips[v], hosts, path + ".spec." + service.vip_fields.at(v), faults);
     }
     if (i < transaction.claimed.size()) {
       check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
@@ -225,18 +225,19 @@ void Reconciler::check_vip(const IpAddress& vip, const std::vector<IpAddress>& h
   }
 }
 
-// The gateway's own fields may come back as it gave them, and not otherwise.
+// The gateway's own fields may come back as it gave them, and not otherwise. Those of a service
+// that is not there, or not any more, are of an earlier life: it gets new ones, as in Kubernetes.
 void Reconciler::check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                                 const std::string& path, model::Faults& faults) const {
   const auto record = records_.find(key);
   const bool known = record != records_.end();
-  if (!claimed.uid.empty() && !(known && record->second.uid == claimed.uid)) {
+  if (known && !claimed.uid.empty() && record->second.uid != claimed.uid) {
     faults.add(path + ".metadata.uid", "'" + claimed.uid +
                                            "' is not what the gateway gave this service; leave "
                                            "it out");
   }
-  if (claimed.created_seconds &&
-      !(known && record->second.created_seconds == *claimed.created_seconds)) {
+  if (known && claimed.created_seconds &&
+      record->second.created_seconds != *claimed.created_seconds) {
     faults.add(path + ".metadata.creationTimestamp",
                "this is not what the gateway gave this service; leave it out");
   }
@@ -371,7 +372,7 @@ void Reconciler::answer_confirmed() {
         note_latency(write.applied.publish_ns);
       }
       write.answer.set_value(std::move(write.applied));
-    } else if (now - write.since > kDeadline) {
+    } else if (now > write.deadline) {
       std::string lcores;
       for (const unsigned lcore : dataplane_.unconfirmed(write.ticket)) {
         lcores += (lcores.empty() ? "" : ", ") + std::to_string(lcore);

@@ -29,6 +29,7 @@ namespace sluice::runtime {
 // are outstanding it goes on observing and publishing.
 class Reconciler {
  public:
+  using Clock = std::chrono::steady_clock;
   struct Kernel {
     // Have the kernel resolve and keep this neighbour, and stop it. Must not block.
     std::function<void(int interface, const IpAddress&)> want;
@@ -47,8 +48,10 @@ class Reconciler {
   // Writes still waiting are answered UNAVAILABLE.
   void stop();
 
-  // Any thread; each waits for its answer.
-  model::Result<Applied> apply(model::Transaction transaction);
+  // Any thread; each waits for its answer. A write is answered by `deadline` at the latest, and
+  // after kDeadline when that is sooner; it is in force all the same.
+  model::Result<Applied> apply(model::Transaction transaction,
+                               Clock::time_point deadline = Clock::time_point::max());
   std::vector<ServiceView> services(const std::string& provider, const std::string& space);
   // After the change `seen`; 0: all there are.
   ServiceChanges changes_since(std::uint64_t seen, const std::string& provider,
@@ -57,16 +60,15 @@ class Reconciler {
   std::vector<ProviderView> providers();
   StatusView status();
   std::map<std::uint32_t, OwnerView> owners_of(const std::vector<std::uint32_t>& service_ports);
-  // ServicePort ids of matching services; empty strings match all.
-  std::vector<std::uint32_t> service_ports(const std::string& provider,
-                                           const model::ServiceName& name);
+  // By ServicePort id whether the service matches; empty strings match all, and nothing matching
+  // gives an empty vector. Services that are gone count as long as flows of theirs live.
+  std::vector<bool> service_ports(const std::string& provider, const model::ServiceName& name);
 
   // The sequence of the last change of a service; waits until it is not `seen`, or `patience` is
   // over.
   std::uint64_t wait_for_change(std::uint64_t seen, std::chrono::milliseconds patience);
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Record {  // what the tables do not keep about a service
     std::string uid;
     std::int64_t created_seconds = 0;
@@ -77,6 +79,7 @@ class Reconciler {
     Applied applied;
     std::uint64_t ticket = 0;
     Clock::time_point since;
+    Clock::time_point deadline;
     bool changed = true;  // false: it only waits for what others wrote
   };
   template <typename Answer>

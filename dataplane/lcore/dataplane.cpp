@@ -19,7 +19,6 @@
 namespace sluice {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(1);
 constexpr auto kAskInterval = std::chrono::microseconds(200);
 
 struct FreePool {
@@ -110,7 +109,7 @@ struct Dataplane::Parts {
       }
       commands.push_back(command);
     }
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    const auto deadline = std::chrono::steady_clock::now() + Dataplane::kPatience;
     while (!command->done() && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(kAskInterval);
     }
@@ -224,16 +223,17 @@ const std::vector<unsigned>& Dataplane::lcores() const {
   return parts_->settings.lcores;
 }
 
-std::vector<FlowRow> Dataplane::list_flows(const FlowFilter& filter, std::size_t limit,
-                                           bool* truncated) {
+std::optional<std::vector<FlowRow>> Dataplane::list_flows(const FlowFilter& filter,
+                                                          std::size_t limit, bool* truncated) {
   std::vector<FlowRow> rows;
   for (std::size_t i = 0; i < parts_->workers.size() && rows.size() <= limit; ++i) {
     // One row more than wanted tells that there are more.
     auto command =
         std::make_shared<ListFlows>(filter, limit + 1 - rows.size(), parts_->settings.lcores[i]);
-    if (parts_->ask(*parts_->workers[i], command)) {
-      std::move(command->rows().begin(), command->rows().end(), std::back_inserter(rows));
+    if (!parts_->ask(*parts_->workers[i], command)) {
+      return std::nullopt;
     }
+    std::move(command->rows().begin(), command->rows().end(), std::back_inserter(rows));
   }
   *truncated = rows.size() > limit;
   rows.resize(std::min(rows.size(), limit));

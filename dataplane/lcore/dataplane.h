@@ -6,6 +6,7 @@
 #include "dataplane/stages/query.h"
 #include "dataplane/state/counters.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -107,10 +108,12 @@ class Dataplane {
   [[nodiscard]] const std::vector<unsigned>& lcores() const;
 
   // Asked of every lcore through its command ring, answered in bounded slices between bursts; the
-  // calling thread waits. Any thread. At most `limit` rows, `*truncated` tells of more. Fewer rows
-  // when an lcore does not answer within a second.
-  std::vector<FlowRow> list_flows(const FlowFilter& filter, std::size_t limit, bool* truncated);
-  // Nothing when the lcore does not answer within a second. Any thread.
+  // calling thread waits. Any thread. At most `limit` rows, `*truncated` tells of more. Nothing
+  // when an lcore does not answer within kPatience.
+  static constexpr auto kPatience = std::chrono::seconds(5);
+  std::optional<std::vector<FlowRow>> list_flows(const FlowFilter& filter, std::size_t limit,
+                                                 bool* truncated);
+  // Nothing when no lcore answers within kPatience. Any thread.
   std::optional<Explanation> explain(const ExplainQuery& query);
 
  private:

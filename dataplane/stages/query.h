@@ -17,7 +17,7 @@ struct SocketAddress {
 };
 
 struct FlowFilter {
-  std::vector<std::uint32_t> service_ports;  // ServicePort::id; empty: all
+  std::vector<bool> service_ports;  // by ServicePort::id; empty: all
   std::optional<IpAddress> client;
   std::optional<IpAddress> backend;
 };

@@ -12,10 +12,12 @@ from namespaces import run
 from testbed import both_families, web
 from topology import VIP_V4, VIP_V6
 
-READS = ["get services", "get services web", "get backends", "get backends web", "get ports",
-         "get ports wan0", "get flows", "get drops", "get providers", "status",
-         f"explain --from 192.0.2.2:4000 --to {VIP_V4}:80 --protocol tcp",
-         f"explain --from [2001:db8:2::2]:4000 --to [{VIP_V6}]:7 --protocol udp"]
+# Each with a word that its table has.
+READS = {"get services": VIP_V4, "get services web": VIP_V6, "get backends": "10.10.0.12",
+         "get backends web": "10.10.0.13", "get ports": "lan0", "get ports wan0": "net_af_",
+         "get flows": VIP_V4, "get drops": "drop", "get providers": "cli", "status": "Epoch",
+         f"explain --from 192.0.2.2:4000 --to {VIP_V4}:80 --protocol tcp": "web",
+         f"explain --from [2001:db8:2::2]:4000 --to [{VIP_V6}]:7 --protocol udp": "web"}
 
 MALFORMED = """
 apiVersion: sluice.dev/v1
@@ -34,6 +36,13 @@ spec:
   loadBalancerIPs: [203.0.113.40]
   ports: [{name: http, port: 80}, {name: again, port: 80}]
   endpoints: [{addresses: [10.10.0.12], weight: 4000}]
+---
+apiVersion: sluice.dev/v1
+kind: Service
+metadata: {name: host}
+spec:
+  loadBalancerIPs: [123, 10.10.0.1]
+  ports: [{port: 80}]
 """
 
 
@@ -50,7 +59,7 @@ def test_json_and_yaml_can_be_read_and_say_the_same(testbed, command):
 def test_every_table_has_something_for_people(testbed, command):
     ask_udp(testbed.client, VIP_V4)
     done = testbed.gateway.ctl(command)
-    assert (done.stdout + done.stderr).strip()
+    assert READS[command] in done.stdout + done.stderr
 
 
 def test_a_service_that_was_printed_can_be_applied_again(testbed):
@@ -64,7 +73,8 @@ def test_a_malformed_file_gets_every_fault_in_one_answer_and_changes_nothing(tes
     done = testbed.gateway.ctl("apply", "-f", "-", input=MALFORMED, check=False)
     assert done.returncode in (1, 2)
     for path in ("spec.colour", "spec.loadBalancerIPs[0]", "spec.ports[0].port",
-                 "spec.ports[1].port", "spec.endpoints[0].weight"):
+                 "spec.ports[1].port", "spec.endpoints[0].weight",
+                 "spec.loadBalancerIPs[1]: '10.10.0.1' is an address of this host"):
         assert path in done.stderr, done.stderr
     after = testbed.gateway.get("get", "services", "-A")
     assert [entry["service"] for entry in after["services"]] == [
@@ -123,6 +133,15 @@ def test_the_namespace_option_chooses(testbed):
     testbed.gateway.ctl("delete service extra -n shop")
 
 
+def test_flows_of_a_deleted_service_are_still_shown(testbed):
+    extra = web(name="extra", vips=["203.0.113.30"])
+    testbed.gateway.apply(extra)
+    ask_udp(testbed.client, "203.0.113.30")
+    testbed.gateway.ctl("delete service extra")
+    assert "203.0.113.30" in testbed.gateway.ctl("get flows --service extra").stdout
+    assert "203.0.113.30" in testbed.gateway.ctl("get flows").stdout
+
+
 def test_exit_codes_are_as_documented(testbed, tmp_path):
     code = lambda *words: testbed.gateway.ctl(*words, check=False).returncode  # noqa: E731
     assert code("status") == 0
@@ -137,7 +156,7 @@ def test_completion_scripts_are_printed(shell):
     assert "sluicectl" in run([SLUICECTL, "completion", shell]).stdout
 
 
-def test_the_bash_completion_sources_cleanly_and_completes(tmp_path):
+def test_the_bash_completion_sources_cleanly(tmp_path):
     script = tmp_path / "completion.bash"
     script.write_text(run([SLUICECTL, "completion", "bash"]).stdout)
     done = run(["bash", "--norc", "-euc", f"source {script}; complete -p sluicectl"])

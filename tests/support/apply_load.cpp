@@ -5,6 +5,7 @@
 #include "controlplane/client/channel.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr unsigned kInFlight = 4;
+
 struct Load {
   std::string server = sluice::client::kDefaultServer;
   unsigned rate = 1000;  // transactions a second
@@ -31,6 +34,13 @@ struct Outcome {
   unsigned refused = 0;
   std::string first_refusal;
   std::vector<double> milliseconds;
+
+  void add(const Outcome& other) {
+    confirmed += other.confirmed;
+    refused += other.refused;
+    first_refusal = first_refusal.empty() ? other.first_refusal : first_refusal;
+    milliseconds.insert(milliseconds.end(), other.milliseconds.begin(), other.milliseconds.end());
+  }
 };
 
 bool take(std::string_view argument, std::string_view name, std::string& value) {
@@ -106,10 +116,21 @@ int main(int argc, char** argv) {
   const unsigned count = load.rate * load.seconds;
   const auto interval = std::chrono::nanoseconds(1'000'000'000ULL / std::max(load.rate, 1U));
   const Clock::time_point begun = Clock::now();
+  // Several calls in flight, so that the rate does not hang on the time of one.
+  std::array<Outcome, kInFlight> parts;
+  std::vector<std::thread> senders;
+  for (unsigned sender = 0; sender < kInFlight; ++sender) {
+    senders.emplace_back([&, sender] {
+      for (unsigned number = sender; number < count; number += kInFlight) {
+        std::this_thread::sleep_until(begun + interval * number);
+        apply(*stub, number, parts[sender]);
+      }
+    });
+  }
   Outcome outcome;
-  for (unsigned number = 0; number < count; ++number) {
-    std::this_thread::sleep_until(begun + interval * number);
-    apply(*stub, number, outcome);
+  for (unsigned sender = 0; sender < kInFlight; ++sender) {
+    senders[sender].join();
+    outcome.add(parts[sender]);
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   std::sort(outcome.milliseconds.begin(), outcome.milliseconds.end());

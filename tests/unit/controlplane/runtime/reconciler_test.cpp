@@ -105,6 +105,11 @@ TEST(Reconciler, TheGatewaysOwnFieldsMayComeBackOnlyAsItGaveThem) {
   write.upsert[0].labels["tier"] = "gold";
   write.claimed = {{view->uid, view->created_seconds}};
   EXPECT_TRUE(gateway.reconciler.apply(write));
+  write.upsert.push_back(service_of("new", "203.0.113.2", {}));
+  write.claimed.push_back({"of an earlier life", 1});
+  EXPECT_TRUE(gateway.reconciler.apply(write));
+  EXPECT_NE(gateway.reconciler.service("cli", {"default", "new"})->uid, "of an earlier life");
+  write.upsert.pop_back();
   write.claimed = {{"another", 1}};
   const auto refused = gateway.reconciler.apply(write);
   ASSERT_FALSE(refused);
@@ -160,13 +165,13 @@ TEST(Reconciler, AServiceThatFillsTheTableMayStillBeChangedInPlace) {
 TEST(Reconciler, SlotsOfRemovedBackendsComeBackWhileWritesGoOn) {
   NullGateway gateway;
   std::size_t refused = 0;
-  const auto deadline = std::chrono::steady_clock::now() + 6s;
-  int applied = 0;
-  for (int turn = 0; applied < 3 * static_cast<int>(kNullBindings); ++turn) {
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  std::size_t applied = 0;
+  for (int turn = 0; applied < 2 * std::size_t{kNullBindings}; ++turn) {
     ASSERT_LT(std::chrono::steady_clock::now(), deadline) << applied << " writes fitted";
     const auto done = gateway.reconciler.apply(transaction_of(
         {service_of("web", "203.0.113.1", {"198.51.100." + std::to_string(1 + turn % 250)})}));
-    applied += done ? 1 : 0;
+    applied += done && !done->plan.empty() ? 1 : 0;
     refused += done ? 0 : 1;
     if (!done) {
       ASSERT_EQ(done.error().code, Code::kResourceExhausted);
