@@ -47,7 +47,10 @@ Gateway::Gateway(Family family, std::uint8_t protocol, std::uint32_t flows)
                                      kSecret),
             FlowTable<Family::kIpv6>(memory6.region(), family == Family::kIpv6 ? flows : kSmall,
                                      kSecret),
-            SnatPorts(1), counters, 1000},
+            SnatPorts(1, 0),
+            counters,
+            0,
+            1000},
       family_(family),
       protocol_(protocol),
       vip_(nth(family, "203.0.113.0", "2001:db8:113::", 10)) {

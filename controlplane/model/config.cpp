@@ -70,9 +70,17 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
   if (config.lcores.empty()) {
     config.lcores = {cpus > 1 ? 1U : 0U};
   }
-  if (config.lcores.size() > 1) {
-    faults.unimplemented.push_back(
-        {"dataplane.lcores", "more than one forwarding lcore is not built yet; name one"});
+  if (config.lcores.size() > kLcoresMax) {
+    faults.add("dataplane.lcores", std::to_string(config.lcores.size()) +
+                                       " lcores are named; use at most " +
+                                       std::to_string(kLcoresMax));
+  }
+  std::set<unsigned> named;
+  for (std::size_t i = 0; i < config.lcores.size(); ++i) {
+    if (!named.insert(config.lcores[i]).second) {
+      faults.add("dataplane.lcores[" + std::to_string(i) + "]",
+                 "CPU " + std::to_string(config.lcores[i]) + " is named twice; remove one");
+    }
   }
   config.hugepages = !input.no_hugepages;
   const auto memory = parse_size(input.memory.empty() ? "512MiB" : input.memory);

@@ -56,6 +56,8 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
       housekept_(Clock::now()) {
   auto first = std::make_shared<Snapshot>(*published_);
   first->maglev_seed = config.maglev_seed;
+  first->ownership =
+      std::make_shared<Ownership>(static_cast<std::uint8_t>(dataplane.lcores().size()));
   first->ports = dataplane.port_facts();
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
     first->ports[i].transit_to_kernel = config.ports[i].transit_to_kernel;

@@ -2,6 +2,7 @@
 #include "dataplane/lcore/dataplane.h"
 
 #include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/handoff.h"
 #include "dataplane/lcore/port.h"
 #include "dataplane/lcore/punt.h"
 #include "dataplane/lcore/rcu.h"
@@ -66,6 +67,7 @@ struct Dataplane::Parts {
       punt->add_port(std::move(twin), ports[i]->mac());
     }
     rcu = std::make_unique<SnapshotRcu>(lcores);
+    handoff = std::make_unique<Handoff>(lcores);
     for (unsigned i = 0; i < settings.lcores.size(); ++i) {
       counters.push_back(
           std::make_unique<LcoreCounters>(settings.service_ports, settings.bindings));
@@ -90,6 +92,7 @@ struct Dataplane::Parts {
     }
     context.rcu = rcu.get();
     context.punt = punt.get();
+    context.handoff = handoff.get();
     context.hold_pool = hold_pool.get();
     context.counters = counters[number].get();
     context.idle_sleep_us = settings.idle_sleep_us;
@@ -123,6 +126,7 @@ struct Dataplane::Parts {
   std::vector<std::unique_ptr<Port>> ports;
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
+  std::unique_ptr<Handoff> handoff;
   std::vector<std::unique_ptr<LcoreCounters>> counters;
   std::mutex commands_mutex;
   std::list<std::shared_ptr<Command>> commands;
@@ -199,7 +203,9 @@ std::vector<PortState> Dataplane::port_states() const {
     PortState state = parts_->ports[i]->state();
     const Punt::PortEnds& ends = parts_->punt->port(i);
     state.twin = ends.twin == nullptr ? "" : state.name;
-    state.steering = "none: one lcore owns every flow";
+    state.steering = parts_->workers.size() == 1
+                         ? "none: one lcore owns every flow"
+                         : "handoff: the device spreads packets as it likes, lcores hand them over";
     state.punted = ends.punted.get();
     state.injected = ends.injected.get();
     for (const auto& worker : parts_->workers) {
@@ -247,7 +253,7 @@ std::optional<Explanation> Dataplane::explain(const ExplainQuery& query) {
     if (!parts_->ask(*parts_->workers[i], command)) {
       continue;
     }
-    if (!best || command->answer().live_flow) {
+    if (!best || command->answer().owner) {
       best = command->answer();
     }
   }

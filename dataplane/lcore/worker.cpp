@@ -29,9 +29,13 @@ T random_value() {
 LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
                       const TableMemory& memory6) {
   const auto secret = random_value<HashSecret>();
+  const auto number = static_cast<std::uint8_t>(context.number);
   return LcoreState{FlowTable<Family::kIpv4>(memory4.region(), context.flows_ipv4, secret),
                     FlowTable<Family::kIpv6>(memory6.region(), context.flows_ipv6, secret),
-                    SnatPorts(random_value<std::uint64_t>()), *context.counters, 0};
+                    SnatPorts(random_value<std::uint64_t>(), number),
+                    *context.counters,
+                    number,
+                    0};
 }
 
 // RFC 4861 §4: router and neighbour solicitations and advertisements, redirects.
@@ -69,6 +73,7 @@ Worker::Worker(const WorkerContext& context)
       commands_(rte_ring_create(("commands_" + std::to_string(context.number)).c_str(), kCommands,
                                 SOCKET_ID_ANY, RING_F_SC_DEQ)),
       outputs_(context.ports.size()),
+      handings_(context.handoff->lcores()),
       ticks_per_ms_(rte_get_tsc_hz() / 1000) {
   if (commands_ == nullptr) {
     throw StartFault("dataplane.memory: no room for the command ring; raise it");
@@ -94,7 +99,8 @@ void Worker::turn() {
   const Snapshot& snapshot = context_.rcu->read();
   state_.now_ms = now_ms();
   state_.counters.epoch_seen.set(snapshot.epoch);
-  const std::uint32_t packets = receive_from_ports(snapshot) + receive_from_kernel(snapshot);
+  const std::uint32_t packets =
+      receive_from_ports(snapshot) + receive_from_kernel(snapshot) + receive_handed(snapshot);
   hold_.retry(snapshot, state_.now_ms,
               [this](rte_mbuf* mbuf, std::uint8_t port) { transmit(mbuf, port); });
   for (std::uint8_t port = 0; port < outputs_.size(); ++port) {
@@ -170,6 +176,27 @@ std::uint32_t Worker::take_from_kernel(std::uint8_t port, const Snapshot& snapsh
   return frames + count;
 }
 
+std::uint32_t Worker::receive_handed(const Snapshot& snapshot) {
+  std::uint32_t packets = 0;
+  HandedPacket handed[kBurstMax];
+  for (unsigned from = 0; from < handings_.size(); ++from) {
+    const unsigned count =
+        from == context_.number ? 0 : context_.handoff->receive(from, context_.number, handed);
+    if (count == 0) {
+      continue;
+    }
+    burst_.count = 0;
+    for (unsigned i = 0; i < count; ++i) {
+      burst_.add(handed[i].mbuf, handed[i].port, handed[i].from_host);
+      burst_.packets[i].handed = true;
+    }
+    run_pipeline(burst_, snapshot, state_);
+    act(snapshot);
+    packets += count;
+  }
+  return packets;
+}
+
 void Worker::act(const Snapshot& snapshot) {
   for (std::uint32_t i = 0; i < burst_.count; ++i) {
     Packet& packet = burst_.packets[i];
@@ -180,6 +207,9 @@ void Worker::act(const Snapshot& snapshot) {
       case Verdict::kPunt:
         punt(packet, snapshot);
         break;
+      case Verdict::kHandOver:
+        hand_over(packet);
+        break;
       case Verdict::kHold:
         hold_.hold(packet, state_.now_ms);
         break;
@@ -188,6 +218,28 @@ void Worker::act(const Snapshot& snapshot) {
         rte_pktmbuf_free(packet.mbuf);
         break;
     }
+  }
+  flush_handed();
+}
+
+void Worker::hand_over(const Packet& packet) {
+  Handing& handing = handings_[packet.owner];
+  handing.packets[handing.count++] = {packet.mbuf, packet.rx_port, packet.from_host, {}};
+}
+
+void Worker::flush_handed() {
+  for (unsigned to = 0; to < handings_.size(); ++to) {
+    Handing& handing = handings_[to];
+    if (handing.count == 0) {
+      continue;
+    }
+    const std::span<const HandedPacket> all(handing.packets.data(), handing.count);
+    const unsigned sent = context_.handoff->send(context_.number, to, all);
+    state_.counters.handed_over.add(sent);
+    for (const HandedPacket& left : all.subspan(sent)) {
+      drop(left.mbuf, Drop::kHandoffFull);
+    }
+    handing.count = 0;
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "dataplane/lcore/command.h"
 #include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/handoff.h"
 #include "dataplane/lcore/hold.h"
 #include "dataplane/lcore/punt.h"
 #include "dataplane/lcore/rcu.h"
@@ -24,6 +25,7 @@ struct WorkerContext {
   std::vector<std::uint16_t> ports;  // DPDK's numbers, by Snapshot::ports index
   SnapshotRcu* rcu = nullptr;
   Punt* punt = nullptr;
+  Handoff* handoff = nullptr;
   rte_mempool* hold_pool = nullptr;
   LcoreCounters* counters = nullptr;
   std::uint32_t idle_sleep_us = 0;
@@ -70,12 +72,21 @@ class Worker {
     Counter dropped;  // writer: the lcore; readers: control threads
   };
 
+  // Packets on their way to one other lcore, sent at the end of a burst.
+  struct Handing {
+    std::uint32_t count = 0;
+    std::array<HandedPacket, kBurstMax> packets;
+  };
+
   std::uint32_t receive_from_ports(const Snapshot& snapshot);
   std::uint32_t receive_from_kernel(const Snapshot& snapshot);
   std::uint32_t take_from_kernel(std::uint8_t port, const Snapshot& snapshot);
+  std::uint32_t receive_handed(const Snapshot& snapshot);
   void act(const Snapshot& snapshot);
   void transmit(rte_mbuf* mbuf, std::uint8_t port);
   void flush(std::uint8_t port);
+  void hand_over(const Packet& packet);
+  void flush_handed();
   void punt(const Packet& packet, const Snapshot& snapshot);
   void drop(rte_mbuf* mbuf, Drop reason);
   void serve_command(const Snapshot& snapshot);
@@ -99,6 +110,7 @@ class Worker {
   // By PuntClass.
   std::array<TokenBucket, 3> buckets_{TokenBucket(2'000), TokenBucket(50'000), TokenBucket(50'000)};
   std::vector<Output> outputs_;
+  std::vector<Handing> handings_;  // by lcore number
   Burst burst_;
   std::uint64_t ticks_per_ms_;
   std::uint32_t idle_turns_ = 0;

@@ -9,4 +9,9 @@ Ownership::Ownership(std::uint8_t lcores, const ToeplitzKey& key) : lcores_(lcor
   }
 }
 
+std::shared_ptr<const Ownership> Ownership::single() {
+  static const auto kSingle = std::make_shared<const Ownership>(std::uint8_t{1});
+  return kSingle;
+}
+
 }  // namespace sluice

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 
 namespace sluice {
 
@@ -19,6 +20,9 @@ class Ownership {
 
   // Numbers 0 .. lcores - 1 in turn over the indirection table; 1 <= lcores <= kLcoresMax.
   explicit Ownership(std::uint8_t lcores, const ToeplitzKey& key = kMicrosoftToeplitzKey);
+
+  // That of a gateway with one lcore.
+  [[nodiscard]] static std::shared_ptr<const Ownership> single();
 
   [[nodiscard]] std::uint8_t lcores() const { return lcores_; }
 

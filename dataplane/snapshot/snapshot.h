@@ -5,6 +5,7 @@
 #include "dataplane/snapshot/backends.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/next_hops.h"
+#include "dataplane/snapshot/ownership.h"
 #include "dataplane/snapshot/routes.h"
 #include "dataplane/snapshot/services.h"
 
@@ -47,6 +48,7 @@ struct Snapshot {
   std::vector<PortFacts> ports;
   std::vector<SnatAddress> snat4;
   std::vector<SnatAddress> snat6;
+  std::shared_ptr<const Ownership> ownership = Ownership::single();
   std::shared_ptr<const AddressTable> addresses;
   std::shared_ptr<const BindingTable> bindings;
   std::shared_ptr<const NextHopTable> next_hops;

@@ -81,7 +81,8 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
-  if (!state.snat.choose(snat_addresses<F>(snapshot), flows, state.counters, flow)) {
+  if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
+                         flow)) {
     packet.decide_drop(Drop::kSnatExhausted);
     return;
   }

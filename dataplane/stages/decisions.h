@@ -5,10 +5,15 @@
 #include "dataplane/stages/packet.h"
 #include "dataplane/state/flow.h"
 
+#include <optional>
 #include <span>
 
 // Decisions that more than one stage, and `explain`, take: each is made in one place.
 namespace sluice {
+
+// The lcore whose flow tables decide about this packet: by the client's side of it, or by the SNAT
+// address and port it is addressed to. Nothing when any lcore may.
+[[nodiscard]] std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot);
 
 // Where a packet to `destination` has to go next.
 struct Way {

@@ -20,6 +20,7 @@ enum class Verdict : std::uint8_t {
   kPending,   // no stage has decided yet
   kTransmit,  // out of `out_port`, the frame is ready
   kPunt,      // to the kernel, through the twin of `out_port`
+  kHandOver,  // to the lcore `owner`, which begins anew
   kHold,      // the frame is ready but for its Ethernet header: `out_port`, `neighbour`
   kDrop,      // for `drop`
 };
@@ -52,6 +53,8 @@ struct alignas(64) Packet {
   Drop drop;
   std::uint8_t out_port;
   bool has_service;  // `service` is set
+  bool handed;       // came from another lcore: it is not handed over again
+  std::uint8_t owner;
   FlowRef replaces;  // a closing flow whose client opens anew with the same tuple
   union {
     FlowKey4 key4;
@@ -98,6 +101,7 @@ struct Burst {
     packet.from_host = from_host;
     packet.verdict = Verdict::kPending;
     packet.has_service = false;
+    packet.handed = false;
     packet.flow = kNoFlow;
     packet.replaces = kNoFlow;
   }

@@ -22,6 +22,7 @@ void count_drops(const Burst& burst, LcoreCounters& counters) {
 
 void run_pipeline(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   parse(burst, snapshot);
+  check_owner(burst, snapshot, state.number);
   find_flow(burst, snapshot, state);
   classify(burst, snapshot);
   admit_flow(burst, snapshot, state);

@@ -11,10 +11,12 @@ namespace sluice {
 // The packet's way, each stage a loop over the burst; a stage passes over what is decided already.
 // A stage's parameters are its access list: what it does not get, it cannot touch.
 //
-// Order: parse -> find_flow -> classify -> admit_flow -> translate -> forward | respond
+// Order: parse -> check_owner -> find_flow -> classify -> admit_flow -> translate -> forward |
+// respond
 //
 // (dataplane/README.md has the same order as a table; a test holds the three equal.)
 void parse(Burst& burst, const Snapshot& snapshot);
+void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self);
 void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void classify(Burst& burst, const Snapshot& snapshot);
 void admit_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);

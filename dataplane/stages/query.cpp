@@ -196,7 +196,7 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const Snapshot
   if (!way_to(client, snapshot).routed) {
     explain_drop(answer, Drop::kNoRoute,
                  "admit_flow: no route back to the client " + to_string(client));
-  } else if (!state.snat.has_room(snat_addresses<F>(snapshot), flows, flow)) {
+  } else if (!state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
     explain_drop(answer, Drop::kSnatExhausted,
                  "admit_flow: no SNAT address and port is free towards this backend");
   } else if (flows.size() == flows.capacity()) {
@@ -241,6 +241,7 @@ void explain_verdict(Explanation& answer, const Packet& packet) {
       answer.steps.emplace_back("classify: the kernel's");
       break;
     case Verdict::kTransmit:
+    case Verdict::kHandOver:
     case Verdict::kHold:
     case Verdict::kPending:
       answer.verdict = Explanation::Verdict::kForward;
@@ -283,6 +284,7 @@ Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const L
   Burst burst;
   burst.add(&mbuf, query.port, false);
   parse(burst, snapshot);
+  answer.owner = owner_of(burst.packets[0], snapshot).value_or(state.number) == state.number;
   answer.steps.emplace_back("parse: " + to_string(query.source.address, query.source.port) +
                             " to " + to_string(query.destination.address, query.destination.port));
   if (burst.packets[0].verdict != Verdict::kPending) {

@@ -58,6 +58,7 @@ struct Explanation {
   bool has_flow = false;  // `flow` is filled in
   std::string backend_state;  // "active", "draining", "removed"
   std::uint32_t lcore = 0;
+  bool owner = false;  // the packet is this lcore's to decide about
   std::optional<IpAddress> next_hop;
   std::optional<MacAddress> next_hop_mac;
   std::uint8_t next_hop_port = 0;  // Snapshot::ports index

@@ -48,7 +48,8 @@ struct alignas(64) LcoreCounters {
   std::array<Counter, kDropCount> drops;
   Counter turns;
   Counter idle_turns;
-  Counter packets;  // received from ports and from the kernel
+  Counter packets;      // received from ports and from the kernel
+  Counter handed_over;  // to the lcore that owns the flow
   Counter epoch_seen;
   Counter flows_ipv4;
   Counter flows_ipv6;

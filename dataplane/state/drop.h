@@ -38,6 +38,7 @@ enum class Drop : std::uint8_t {
   kPuntLimited,
   kPuntFull,
   kTransmitFull,
+  kHandoffFull,
   kCount,
 };
 inline constexpr std::size_t kDropCount = static_cast<std::size_t>(Drop::kCount);
@@ -78,6 +79,7 @@ inline constexpr std::array<DropName, kDropCount> kDropNames{{
     {Drop::kPuntLimited, "punt_limited", "over the rate allowed towards the kernel"},
     {Drop::kPuntFull, "punt_full", "the ring towards the kernel was full"},
     {Drop::kTransmitFull, "transmit_full", "the port's transmit ring stayed full"},
+    {Drop::kHandoffFull, "handoff_full", "the ring towards the lcore that owns the flow was full"},
 }};
 static_assert([] {
   for (std::size_t i = 0; i < kDropNames.size(); ++i) {

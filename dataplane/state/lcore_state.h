@@ -15,6 +15,7 @@ struct LcoreState {
   FlowTable<Family::kIpv6> flows6;
   SnatPorts snat;
   LcoreCounters& counters;
+  std::uint8_t number = 0;   // of this lcore, as Ownership counts them
   std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
 
   template <Family F>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/state/snat_ports.h"
 
+#include <algorithm>
+
 namespace sluice {
 namespace {
 
@@ -22,15 +24,26 @@ std::size_t start_of(const FlowHot<F>& flow, std::size_t addresses) {
 
 template <Family F>
 SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
-                                   const FlowTable<F>& flows, FlowHot<F>& flow) {
+                                   const Ownership& ownership, const FlowTable<F>& flows,
+                                   FlowHot<F>& flow) {
+  // Others' ports cost a step each, of which a probe takes as many as there are lcores, give or
+  // take.
+  const std::uint32_t steps = 4 * kProbesMax * ownership.lcores();
   FlowRef quarantined;
   for (std::size_t turn = 0; turn < addresses.size(); ++turn) {
     const SnatAddress& address =
         addresses[(start_of(flow, addresses.size()) + turn) % addresses.size()];
     const std::uint32_t range = address.port_end - address.port_begin;
     flow.snat = address_of<F>(address.address);
-    for (std::uint32_t probe = 0; probe < kProbesMax && probe < range; ++probe) {
+    const std::uint32_t hash =
+        ownership.lcores() == 1 ? 0 : ownership.hash_of_address(address.address);
+    std::uint32_t probes = 0;
+    for (std::uint32_t step = 0; probes < kProbesMax && step < std::min(range, steps); ++step) {
       const auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+      if (ownership.lcores() > 1 && ownership.at(hash, F, port) != lcore_) {
+        continue;
+      }
+      ++probes;
       flow.snat_port = Be16::from_host(port);
       const FlowRef taken = flows.find(flow.reply_key());
       if (!taken.valid()) {
@@ -47,9 +60,9 @@ SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
 }
 
 template <Family F>
-bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
-                       LcoreCounters& counters, FlowHot<F>& flow) {
-  const Probed found = probe(addresses, flows, flow);
+bool SnatPorts::choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                       FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow) {
+  const Probed found = probe(addresses, ownership, flows, flow);
   if (found.free) {
     return true;
   }
@@ -65,21 +78,23 @@ bool SnatPorts::choose(std::span<const SnatAddress> addresses, FlowTable<F>& flo
 }
 
 template <Family F>
-bool SnatPorts::has_room(std::span<const SnatAddress> addresses, const FlowTable<F>& flows,
-                         const FlowHot<F>& flow) const {
+bool SnatPorts::has_room(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                         const FlowTable<F>& flows, const FlowHot<F>& flow) const {
   SnatPorts same = *this;
   FlowHot<F> copy = flow;
-  const Probed found = same.probe(addresses, flows, copy);
+  const Probed found = same.probe(addresses, ownership, flows, copy);
   return found.free || found.quarantined.valid();
 }
 
-template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv4>&,
-                                LcoreCounters&, FlowHot<Family::kIpv4>&);
-template bool SnatPorts::choose(std::span<const SnatAddress>, FlowTable<Family::kIpv6>&,
-                                LcoreCounters&, FlowHot<Family::kIpv6>&);
-template bool SnatPorts::has_room(std::span<const SnatAddress>, const FlowTable<Family::kIpv4>&,
+template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,
+                                FlowTable<Family::kIpv4>&, LcoreCounters&, FlowHot<Family::kIpv4>&);
+template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,
+                                FlowTable<Family::kIpv6>&, LcoreCounters&, FlowHot<Family::kIpv6>&);
+template bool SnatPorts::has_room(std::span<const SnatAddress>, const Ownership&,
+                                  const FlowTable<Family::kIpv4>&,
                                   const FlowHot<Family::kIpv4>&) const;
-template bool SnatPorts::has_room(std::span<const SnatAddress>, const FlowTable<Family::kIpv6>&,
+template bool SnatPorts::has_room(std::span<const SnatAddress>, const Ownership&,
+                                  const FlowTable<Family::kIpv6>&,
                                   const FlowHot<Family::kIpv6>&) const;
 
 }  // namespace sluice

@@ -15,25 +15,27 @@ namespace sluice {
 // used again for every other backend (endpoint-dependent mapping, which a gateway in front of its
 // own servers can afford). A cursor with a random start walks the range; the address is chosen by
 // the client's address, so that a client's flows come from one (RFC 4787 REQ-2), and the others
-// are tried when its range is exhausted.
+// are tried when its range is exhausted. Of several lcores each takes the tuples alone that replies
+// bring home to it (inverse RSS), so they never meet.
 class SnatPorts {
  public:
   // Probes per address before it counts as exhausted.
   static constexpr std::uint32_t kProbesMax = 64;
 
-  explicit SnatPorts(std::uint64_t random_start) : cursor_(random_start) {}
+  SnatPorts(std::uint64_t random_start, std::uint8_t lcore)
+      : cursor_(random_start), lcore_(lcore) {}
 
   // Fills in flow.snat and flow.snat_port so that the reply tuple is free; backend, backend_port,
   // client, protocol, network and last_seen_ms (now) are set already. When every probe met a live
   // tuple, a quarantined one among them is broken (its flow erased, counted) for this flow. False:
   // exhausted.
   template <Family F>
-  [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, FlowTable<F>& flows,
-                            LcoreCounters& counters, FlowHot<F>& flow);
+  [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                            FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow);
   // Whether choose() would find one; changes nothing.
   template <Family F>
-  [[nodiscard]] bool has_room(std::span<const SnatAddress> addresses, const FlowTable<F>& flows,
-                              const FlowHot<F>& flow) const;
+  [[nodiscard]] bool has_room(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                              const FlowTable<F>& flows, const FlowHot<F>& flow) const;
 
  private:
   struct Probed {
@@ -41,9 +43,11 @@ class SnatPorts {
     FlowRef quarantined;  // else: whose tuple could be broken, if any
   };
   template <Family F>
-  Probed probe(std::span<const SnatAddress> addresses, const FlowTable<F>& flows, FlowHot<F>& flow);
+  Probed probe(std::span<const SnatAddress> addresses, const Ownership& ownership,
+               const FlowTable<F>& flows, FlowHot<F>& flow);
 
   std::uint64_t cursor_;
+  std::uint8_t lcore_;
 };
 
 }  // namespace sluice

@@ -301,7 +301,7 @@ class FamilyTest : public ::testing::TestWithParam<Family> {};
 INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest, ::testing::Values(Family::kIpv4, Family::kIpv6));
 
 TEST_P(FamilyTest, AFullFlowTableDropsNewFlowsAndKeepsOldOnes) {
-  World world(GetParam(), {.flows = 2});
+  World world(GetParam(), {.lcores = 1, .flows = 2});
   const Frame first = make_frame(world.from_client(kProtocolUdp, 4000));
   EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);
   EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolUdp, 4001)), World::kWan).verdict,
@@ -313,7 +313,7 @@ TEST_P(FamilyTest, AFullFlowTableDropsNewFlowsAndKeepsOldOnes) {
 }
 
 TEST_P(FamilyTest, ExhaustedSnatPortsDropNewFlowsAndKeepOldOnes) {
-  World world(GetParam(), {.snat_port_begin = 20'000, .snat_port_end = 20'001});
+  World world(GetParam(), {.lcores = 1, .snat_port_begin = 20'000, .snat_port_end = 20'001});
   world.set_dns_backends({0});
   const Frame first = make_frame(world.from_client(kProtocolUdp, 4000));
   EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);

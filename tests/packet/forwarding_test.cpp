@@ -235,8 +235,7 @@ TEST_P(FamilyTest, AResetAndANewSynInOneBurstLeaveOneFlow) {
   world.run_burst({make_frame(world.from_client(kProtocolTcp, 4000, kTcpRst)),
                    make_frame(world.from_client(kProtocolTcp, 4000))},
                   World::kWan);
-  std::vector<FlowRow> rows;
-  collect_flows({}, GetParam(), 0, 16, world.state, 0, 16, rows);
+  const std::vector<FlowRow> rows = world.flows();
   ASSERT_EQ(rows.size(), 1U) << "the old one is in quarantine";
   EXPECT_EQ(rows[0].state, "half_open");
 }
@@ -318,8 +317,15 @@ TEST_P(FamilyTest, CountsOfAFlowReachItsServiceAndItsBackend) {
   world.run(frame, World::kWan);
   const Frame answer = make_frame(world.answer_to(there.frame));
   world.run(answer, World::kLan);
-  const auto fold = [&](auto& flows) { fold_counters(flows, 0, world.counters); };
-  GetParam() == Family::kIpv4 ? fold(world.state.flows4) : fold(world.state.flows6);
+  for (const auto& lcore : world.lcores) {
+    const auto fold = [&](auto& flows) {
+      for (std::uint32_t i = 0; i < flows.high_water(); ++i) {
+        fold_counters(flows, i, world.counters);
+      }
+    };
+    fold(lcore->state.flows4);
+    fold(lcore->state.flows6);
+  }
   const std::size_t length = frame.size() - 14;
   for (const FlowCounters* counters :
        {&world.counters.services[World::kDnsId],
@@ -338,12 +344,12 @@ TEST_P(FamilyTest, ExplainTellsWhatThePipelineThenDoes) {
   query.source = {world.client, 4000};
   query.destination = {world.vip, 53};
   query.protocol = kProtocolUdp;
-  const Explanation before = explain(query, world.snapshot, world.state, 3);
+  const Explanation before = world.explain(query);
   EXPECT_FALSE(before.live_flow);
   EXPECT_EQ(before.verdict, Explanation::Verdict::kForward);
   const Outcome there = world.run(make_frame(world.from_client(kProtocolUdp, 4000)), World::kWan);
   EXPECT_EQ(before.flow.backend.address, read_frame(there.frame).destination);
-  const Explanation after = explain(query, world.snapshot, world.state, 3);
+  const Explanation after = world.explain(query);
   EXPECT_TRUE(after.live_flow);
   EXPECT_EQ(after.flow.snat.address, world.snat);
   EXPECT_EQ(after.flow.snat.port, read_frame(there.frame).source_port);
@@ -351,9 +357,9 @@ TEST_P(FamilyTest, ExplainTellsWhatThePipelineThenDoes) {
   EXPECT_EQ(after.lcore, 3U);
   world.set_binding(World::dns_slot(static_cast<std::uint32_t>(backend_of(world, there.frame))),
                     BindingState::kActive, 1);
-  EXPECT_FALSE(explain(query, world.snapshot, world.state, 3).live_flow) << "its slot is another's";
+  EXPECT_FALSE(world.explain(query).live_flow) << "its slot is another's";
   query.destination.port = 54;
-  const Explanation dropped = explain(query, world.snapshot, world.state, 3);
+  const Explanation dropped = world.explain(query);
   EXPECT_EQ(dropped.verdict, Explanation::Verdict::kDrop);
   EXPECT_EQ(dropped.drop_reason, name_of(Drop::kUnknownPort));
 }
@@ -361,8 +367,8 @@ TEST_P(FamilyTest, ExplainTellsWhatThePipelineThenDoes) {
 TEST_P(FamilyTest, ExplainRefusesANewFlowForTheReasonThePipelineHas) {
   const std::vector<std::pair<Drop, WorldOptions>> table{
       {Drop::kNoRoute, {.route_to_backends = false}},
-      {Drop::kSnatExhausted, {.snat_port_begin = 20'000, .snat_port_end = 20'001}},
-      {Drop::kFlowTableFull, {.flows = 1}}};
+      {Drop::kSnatExhausted, {.lcores = 1, .snat_port_begin = 20'000, .snat_port_end = 20'001}},
+      {Drop::kFlowTableFull, {.lcores = 1, .flows = 1}}};
   for (const auto& [reason, options] : table) {
     World world(GetParam(), options);
     world.set_dns_backends({0});
@@ -371,7 +377,7 @@ TEST_P(FamilyTest, ExplainRefusesANewFlowForTheReasonThePipelineHas) {
     query.source = {world.client, 4001};
     query.destination = {world.vip, 53};
     query.protocol = kProtocolUdp;
-    const Explanation told = explain(query, world.snapshot, world.state, 3);
+    const Explanation told = world.explain(query);
     EXPECT_EQ(told.verdict, Explanation::Verdict::kDrop);
     EXPECT_EQ(told.drop_reason, name_of(reason));
     EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolUdp, 4001)), World::kWan).drop,
@@ -385,7 +391,7 @@ TEST_P(FamilyTest, ExplainSeesThatThereIsNoWayBackToTheClient) {
   query.source = {*parse_ip(GetParam() == Family::kIpv4 ? "100.64.0.1" : "2001:db8:dead::1"), 4000};
   query.destination = {world.vip, 53};
   query.protocol = kProtocolUdp;
-  const Explanation told = explain(query, world.snapshot, world.state, 3);
+  const Explanation told = world.explain(query);
   EXPECT_EQ(told.drop_reason, name_of(Drop::kNoRoute));
 }
 

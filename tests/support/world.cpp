@@ -2,6 +2,8 @@
 #include "tests/support/world.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <cstring>
 
 namespace sluice::testing {
@@ -17,16 +19,62 @@ IpPrefix pick_prefix(Family family, const char* ipv4, const char* ipv6) {
   return *parse_prefix(family == Family::kIpv4 ? ipv4 : ipv6);
 }
 
+std::vector<std::unique_ptr<World::Lcore>> make_lcores(const WorldOptions& options,
+                                                       LcoreCounters& counters) {
+  const char* wanted = std::getenv("SLUICE_TEST_LCORES");
+  const int asked = wanted == nullptr ? 1 : std::atoi(wanted);
+  const int count = options.lcores != 0 ? options.lcores : asked;
+  std::vector<std::unique_ptr<World::Lcore>> lcores;
+  for (int i = 0; i < count; ++i) {
+    lcores.push_back(
+        std::make_unique<World::Lcore>(options, counters, static_cast<std::uint8_t>(i)));
+  }
+  return lcores;
+}
+
+// A frame in memory of its own, with DPDK's usual headroom.
+class FrameRoom {
+ public:
+  explicit FrameRoom(const Frame& frame) {
+    std::memset(&mbuf_, 0, sizeof(mbuf_));
+    mbuf_.buf_addr = room_.data();
+    mbuf_.buf_len = static_cast<std::uint16_t>(room_.size());
+    mbuf_.data_off = RTE_PKTMBUF_HEADROOM;
+    mbuf_.nb_segs = 1;
+    mbuf_.data_len = static_cast<std::uint16_t>(frame.size());
+    mbuf_.pkt_len = mbuf_.data_len;
+    std::memcpy(room_.data() + RTE_PKTMBUF_HEADROOM, frame.data(), frame.size());
+  }
+  [[nodiscard]] rte_mbuf* mbuf() { return &mbuf_; }
+  [[nodiscard]] Frame frame() const {
+    const auto* begin = room_.data() + mbuf_.data_off;
+    return Frame(begin, begin + mbuf_.data_len);
+  }
+
+ private:
+  std::array<std::uint8_t, 2048 + RTE_PKTMBUF_HEADROOM> room_{};
+  std::unique_ptr<rte_mbuf> owned_ = std::make_unique<rte_mbuf>();
+  rte_mbuf& mbuf_ = *owned_;
+};
+
 }  // namespace
+
+World::Lcore::Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number)
+    : memory4(FlowTable<Family::kIpv4>::region_bytes(options.flows)),
+      memory6(FlowTable<Family::kIpv6>::region_bytes(options.flows)),
+      state{FlowTable<Family::kIpv4>(memory4, options.flows, kSecret),
+            FlowTable<Family::kIpv6>(memory6, options.flows, kSecret),
+            SnatPorts(7, number),
+            counters,
+            number,
+            1000} {}
 
 World::World(Family which, const WorldOptions& options)
     : family(which),
       counters(16, 64),
-      memory4(FlowTable<Family::kIpv4>::region_bytes(options.flows)),
-      memory6(FlowTable<Family::kIpv6>::region_bytes(options.flows)),
-      state{FlowTable<Family::kIpv4>(memory4, options.flows, kSecret),
-            FlowTable<Family::kIpv6>(memory6, options.flows, kSecret), SnatPorts(7), counters,
-            1000} {
+      lcores(make_lcores(options, counters)),
+      state(lcores[0]->state) {
+  snapshot.ownership = std::make_shared<Ownership>(static_cast<std::uint8_t>(lcores.size()));
   snapshot.epoch = 1;
   snapshot.maglev_seed = 42;
   snapshot.ports = {{wan_mac, 1500, options.twin, options.transit_to_kernel},
@@ -201,50 +249,77 @@ FrameSpec World::answer_to(const Frame& sent, std::uint8_t tcp_flags) const {
   return spec;
 }
 
+void World::carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_host,
+                  std::vector<Outcome>& outcomes) {
+  const std::size_t first = arrivals_++ % lcores.size();
+  std::vector<bool> open(mbufs.size(), true);
+  for (std::size_t turn = 0; turn < lcores.size(); ++turn) {
+    const std::size_t lcore = (first + turn) % lcores.size();
+    Burst burst;
+    std::vector<std::size_t> which;
+    for (std::size_t i = 0; i < mbufs.size(); ++i) {
+      const bool handed = turn > 0;
+      if (open[i] && (!handed || outcomes[i].owner == lcore)) {
+        burst.add(mbufs[i], port, from_host);
+        burst.packets[burst.count - 1].handed = handed;
+        which.push_back(i);
+      }
+    }
+    run_pipeline(burst, snapshot, lcores[lcore]->state);
+    for (std::uint32_t i = 0; i < burst.count; ++i) {
+      const Packet& packet = burst.packets[i];
+      Outcome& outcome = outcomes[which[i]];
+      outcome.verdict = packet.verdict;
+      outcome.drop = packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone;
+      outcome.out_port = packet.out_port;
+      outcome.neighbour = packet.neighbour;
+      outcome.owner = packet.owner;
+      open[which[i]] = packet.verdict == Verdict::kHandOver;
+    }
+  }
+}
+
 Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
-  alignas(64) std::uint8_t room[2048 + 128];
-  rte_mbuf mbuf{};
-  mbuf.buf_addr = room;
-  mbuf.buf_len = sizeof(room);
-  mbuf.data_off = 128;
-  mbuf.nb_segs = 1;
-  mbuf.data_len = static_cast<std::uint16_t>(frame.size());
-  mbuf.pkt_len = mbuf.data_len;
-  std::memcpy(room + 128, frame.data(), frame.size());
-  Burst burst;
-  burst.add(&mbuf, port, from_host);
-  run_pipeline(burst, snapshot, state);
-  const Packet& packet = burst.packets[0];
-  return {packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
-          packet.out_port, packet.neighbour, Frame(room + 128, room + 128 + mbuf.data_len)};
+  FrameRoom room(frame);
+  std::vector<Outcome> outcomes(1);
+  carry({room.mbuf()}, port, from_host, outcomes);
+  outcomes[0].frame = room.frame();
+  return outcomes[0];
 }
 
 std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
-  std::vector<std::vector<std::uint8_t>> rooms(frames.size(), std::vector<std::uint8_t>(2048));
-  std::vector<std::unique_ptr<rte_mbuf>> mbufs;
-  Burst burst;
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    auto mbuf = std::make_unique<rte_mbuf>();
-    std::memset(mbuf.get(), 0, sizeof(rte_mbuf));
-    mbuf->buf_addr = rooms[i].data();
-    mbuf->buf_len = 2048;
-    mbuf->nb_segs = 1;
-    mbuf->data_len = static_cast<std::uint16_t>(frames[i].size());
-    mbuf->pkt_len = mbuf->data_len;
-    std::memcpy(rooms[i].data(), frames[i].data(), frames[i].size());
-    burst.add(mbuf.get(), port, false);
-    mbufs.push_back(std::move(mbuf));
+  std::vector<std::unique_ptr<FrameRoom>> rooms;
+  std::vector<rte_mbuf*> mbufs;
+  for (const Frame& frame : frames) {
+    rooms.push_back(std::make_unique<FrameRoom>(frame));
+    mbufs.push_back(rooms.back()->mbuf());
   }
-  run_pipeline(burst, snapshot, state);
-  std::vector<Outcome> outcomes;
+  std::vector<Outcome> outcomes(frames.size());
+  carry(mbufs, port, false, outcomes);
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    const Packet& packet = burst.packets[i];
-    outcomes.push_back({packet.verdict,
-                        packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
-                        packet.out_port, packet.neighbour,
-                        Frame(rooms[i].begin(), rooms[i].begin() + mbufs[i]->data_len)});
+    outcomes[i].frame = rooms[i]->frame();
   }
   return outcomes;
+}
+
+Explanation World::explain(const ExplainQuery& query) const {
+  for (const auto& lcore : lcores) {
+    Explanation told = sluice::explain(query, snapshot, lcore->state, 3);
+    if (told.owner) {
+      return told;
+    }
+  }
+  return {};
+}
+
+std::vector<FlowRow> World::flows() const {
+  std::vector<FlowRow> rows;
+  for (const auto& lcore : lcores) {
+    const std::uint32_t all =
+        std::max(lcore->state.flows4.high_water(), lcore->state.flows6.high_water());
+    collect_flows({}, family, 0, all, lcore->state, 3, SIZE_MAX, rows);
+  }
+  return rows;
 }
 
 }  // namespace sluice::testing

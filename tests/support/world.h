@@ -16,6 +16,9 @@ namespace sluice::testing {
 //
 // One VIP: TCP 80 and UDP 53 go to the backends' ports 8080 and 5353; TCP 81 has no backend.
 struct WorldOptions {
+  // 0: as many as SLUICE_TEST_LCORES says, or one. With several, frames arrive on each in turn and
+  // are carried to their owner as the workers would.
+  std::uint8_t lcores = 0;
   std::uint32_t flows = 64;
   std::uint32_t snat_port_begin = 20'000;
   std::uint32_t snat_port_end = 30'000;
@@ -30,7 +33,8 @@ struct Outcome {
   Verdict verdict = Verdict::kPending;
   Drop drop = Drop::kNone;
   std::uint8_t out_port = 0;
-  IpAddress neighbour;  // with kHold
+  IpAddress neighbour;     // with kHold
+  std::uint8_t owner = 0;  // with kHandOver, which only a lost packet ends with
   Frame frame;
 };
 
@@ -82,14 +86,30 @@ class World {
 
   Snapshot snapshot;
   LcoreCounters counters;
-  std::vector<std::byte> memory4;
-  std::vector<std::byte> memory6;
-  LcoreState state;
+
+  struct Lcore {
+    Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number);
+    std::vector<std::byte> memory4;
+    std::vector<std::byte> memory6;
+    LcoreState state;
+  };
+  std::vector<std::unique_ptr<Lcore>> lcores;
+  LcoreState& state;  // of the first
+
+  // As the owner of such a packet would answer; it is called lcore 3.
+  [[nodiscard]] Explanation explain(const ExplainQuery& query) const;
+  // Of all lcores.
+  [[nodiscard]] std::vector<FlowRow> flows() const;
 
  private:
+  // One burst on one lcore, then what it hands over on the others.
+  void carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_host,
+             std::vector<Outcome>& outcomes);
   void make_addresses(const WorldOptions& options);
   void make_services();
   void make_ways(const WorldOptions& options);
+
+  std::uint8_t arrivals_ = 0;
 };
 
 }  // namespace sluice::testing

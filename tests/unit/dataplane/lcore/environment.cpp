@@ -140,18 +140,24 @@ std::optional<Frame> take_frame(rte_ring* ring) {
   return frame;
 }
 
-RingPort::RingPort(rte_mempool* pool, unsigned transmit_room)
-    : in_(make_ring(1024, 0)), out_(make_ring(transmit_room, RING_F_EXACT_SZ)) {
-  rte_ring* receives = in_.get();
-  rte_ring* sends = out_.get();
+RingPort::RingPort(rte_mempool* pool, unsigned transmit_room, std::uint16_t queues)
+    : out_(make_ring(transmit_room, RING_F_EXACT_SZ)) {
+  std::vector<rte_ring*> receives;
+  for (std::uint16_t queue = 0; queue < queues; ++queue) {
+    in_.push_back(make_ring(1024, 0));
+    receives.push_back(in_.back().get());
+  }
+  std::vector<rte_ring*> sends(queues, out_.get());
   const std::string name = next_name("test_port");
-  const int id = rte_eth_from_rings(name.c_str(), &receives, 1, &sends, 1, 0);
+  const int id = rte_eth_from_rings(name.c_str(), receives.data(), queues, sends.data(), queues, 0);
   rte_eth_conf conf{};
   id_ = static_cast<std::uint16_t>(id);
-  if (id < 0 || rte_eth_dev_configure(id_, 1, 1, &conf) != 0 ||
-      rte_eth_rx_queue_setup(id_, 0, 64, SOCKET_ID_ANY, nullptr, pool) != 0 ||
-      rte_eth_tx_queue_setup(id_, 0, 64, SOCKET_ID_ANY, nullptr) != 0 ||
-      rte_eth_dev_start(id_) != 0) {
+  bool ready = id >= 0 && rte_eth_dev_configure(id_, queues, queues, &conf) == 0;
+  for (std::uint16_t queue = 0; queue < queues; ++queue) {
+    ready = ready && rte_eth_rx_queue_setup(id_, queue, 64, SOCKET_ID_ANY, nullptr, pool) == 0 &&
+            rte_eth_tx_queue_setup(id_, queue, 64, SOCKET_ID_ANY, nullptr) == 0;
+  }
+  if (!ready || rte_eth_dev_start(id_) != 0) {
     give_up("no port on rings");
   }
 }
@@ -159,14 +165,16 @@ RingPort::RingPort(rte_mempool* pool, unsigned transmit_room)
 RingPort::~RingPort() {
   rte_eth_dev_stop(id_);
   rte_eth_dev_close(id_);
-  while (take_frame(in_.get())) {
+  for (const Ring& ring : in_) {
+    while (take_frame(ring.get())) {
+    }
   }
   while (take_frame(out_.get())) {
   }
 }
 
-void RingPort::arrive(rte_mbuf* mbuf) {
-  if (rte_ring_enqueue(in_.get(), mbuf) != 0) {
+void RingPort::arrive(rte_mbuf* mbuf, std::uint16_t queue) {
+  if (rte_ring_enqueue(in_[queue].get(), mbuf) != 0) {
     give_up("the wire is full");
   }
 }

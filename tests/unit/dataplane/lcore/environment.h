@@ -53,21 +53,22 @@ Frame frame_of(const rte_mbuf* mbuf);
 // The next one of a ring, which it frees; nothing when the ring is empty.
 std::optional<Frame> take_frame(rte_ring* ring);
 
-// A started DPDK port that receives what the test puts into one ring and sends into another.
+// A started DPDK port that receives what the test puts into rings, one a queue, and sends what any
+// queue has into another.
 class RingPort {
  public:
-  explicit RingPort(rte_mempool* pool, unsigned transmit_room = 1024);
+  explicit RingPort(rte_mempool* pool, unsigned transmit_room = 1024, std::uint16_t queues = 1);
   ~RingPort();
   RingPort(const RingPort&) = delete;
   RingPort& operator=(const RingPort&) = delete;
 
   [[nodiscard]] std::uint16_t id() const { return id_; }
-  void arrive(rte_mbuf* mbuf);
+  void arrive(rte_mbuf* mbuf, std::uint16_t queue = 0);
   std::optional<Frame> sent();
   std::vector<Frame> all_sent();
 
  private:
-  Ring in_;
+  std::vector<Ring> in_;
   Ring out_;
   std::uint16_t id_ = 0;
 };

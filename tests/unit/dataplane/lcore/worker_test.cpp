@@ -37,13 +37,15 @@ class Gateway {
         lan(pool.get(), setup.transmit_room),
         punt(pool.get()),
         counters(16, 64),
-        rcu(1) {
+        rcu(1),
+        handoff(1) {
     punt.add_port(setup.twin ? twin("wan0", world.wan_mac) : nullptr, world.wan_mac);
     punt.add_port(setup.twin ? twin("lan0", world.lan_mac) : nullptr, world.lan_mac);
     WorkerContext context;
     context.ports = {wan.id(), lan.id()};
     context.rcu = &rcu;
     context.punt = &punt;
+    context.handoff = &handoff;
     context.hold_pool = hold_pool.get();
     context.counters = &counters;
     context.idle_sleep_us = setup.idle_sleep_us;
@@ -110,6 +112,7 @@ class Gateway {
   Punt punt;
   LcoreCounters counters;
   SnapshotRcu rcu;
+  Handoff handoff;
   std::unique_ptr<Worker> worker;
 };
 

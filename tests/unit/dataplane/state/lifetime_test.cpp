@@ -40,7 +40,7 @@ struct World {
   // Chooses and inserts; the ref is invalid when there was no port.
   FlowRef open(std::uint32_t client, std::uint16_t port, std::uint32_t backend) {
     FlowHot<kIpv4> flow = wanted(client, port, backend);
-    if (!snat.choose(std::span<const SnatAddress>(addresses), flows, counters, flow)) {
+    if (!snat.choose(std::span<const SnatAddress>(addresses), ownership, flows, counters, flow)) {
       return kNoFlow;
     }
     return flows.insert(flow, {.service_port = 2});
@@ -56,7 +56,8 @@ struct World {
   std::vector<std::byte> region;
   FlowTable<kIpv4> flows;
   LcoreCounters counters;
-  SnatPorts snat{99};
+  Ownership ownership{1};
+  SnatPorts snat{99, 0};
   Aging<kIpv4> aging;
   std::vector<SnatAddress> addresses{{*parse_ip("192.0.2.100"), 2000, 2010},
                                      {*parse_ip("192.0.2.101"), 2000, 2010}};

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/lcore/handoff.h"
+
+#include "dataplane/lcore/dataplane.h"
+
+#include <rte_mbuf.h>
+#include <rte_ring_elem.h>
+
+#include <string>
+
+namespace sluice {
+
+Handoff::Handoff(unsigned lcores) : lcores_(lcores), rings_(std::size_t{lcores} * lcores) {
+  for (unsigned from = 0; from < lcores; ++from) {
+    for (unsigned to = 0; to < lcores; ++to) {
+      if (from == to) {
+        continue;
+      }
+      const std::string name = "handoff_" + std::to_string(from) + "_" + std::to_string(to);
+      Ring& made = rings_[from * lcores + to];
+      made.reset(rte_ring_create_elem(name.c_str(), sizeof(HandedPacket), kRingSize, SOCKET_ID_ANY,
+                                      RING_F_SP_ENQ | RING_F_SC_DEQ));
+      if (made == nullptr) {
+        throw StartFault("dataplane.memory: no room for the rings between " +
+                         std::to_string(lcores) + " lcores; raise it");
+      }
+    }
+  }
+}
+
+Handoff::~Handoff() {
+  HandedPacket packet;
+  for (const Ring& ring : rings_) {
+    while (ring != nullptr && rte_ring_dequeue_elem(ring.get(), &packet, sizeof(packet)) == 0) {
+      rte_pktmbuf_free(packet.mbuf);
+    }
+  }
+}
+
+unsigned Handoff::send(unsigned from, unsigned to, std::span<const HandedPacket> packets) {
+  return rte_ring_sp_enqueue_burst_elem(ring(from, to), packets.data(), sizeof(HandedPacket),
+                                        static_cast<unsigned>(packets.size()), nullptr);
+}
+
+unsigned Handoff::receive(unsigned from, unsigned to, std::span<HandedPacket> packets) {
+  return rte_ring_sc_dequeue_burst_elem(ring(from, to), packets.data(), sizeof(HandedPacket),
+                                        static_cast<unsigned>(packets.size()), nullptr);
+}
+
+}  // namespace sluice
