@@ -246,6 +246,8 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_flows_ipv4(seen.flows_ipv4);
     lcore.set_flows_ipv6(seen.flows_ipv6);
     lcore.set_held_packets(seen.held_packets);
+    lcore.set_handed_over(seen.handed_over);
+    lcore.set_stalled(view.stalled.contains(seen.lcore));
   }
   return grpc::Status::OK;
 }

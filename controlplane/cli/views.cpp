@@ -304,7 +304,8 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
                              nanoseconds_text(status.publish_p50_ns()),
                              nanoseconds_text(status.publish_p99_ns()),
                              nanoseconds_text(status.publish_max_ns())));
-  Table table{{"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HELD", "IDLE"}, {}};
+  Table table{
+      {"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HELD", "HANDED-OVER", "IDLE"}, {}};
   for (const auto& lcore : status.lcores()) {
     const auto of_max = [](std::uint64_t flows, std::uint64_t flows_max) {
       return flows_max == 0 ? number(flows) : fmt::format("{} of {}", flows, flows_max);
@@ -312,11 +313,12 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
     const double idle = lcore.turns() == 0 ? 0.0
                                            : 100.0 * static_cast<double>(lcore.idle_turns()) /
                                                  static_cast<double>(lcore.turns());
-    table.rows.push_back({number(lcore.lcore()), number(lcore.epoch_seen()),
-                          number(lcore.packets()),
-                          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
-                          of_max(lcore.flows_ipv6(), status.flows_ipv6_max()),
-                          number(lcore.held_packets()), fmt::format("{:.1f}% of turns", idle)});
+    table.rows.push_back(
+        {number(lcore.lcore()), number(lcore.epoch_seen()), number(lcore.packets()),
+         of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
+         of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.held_packets()),
+         number(lcore.handed_over()),
+         lcore.stalled() ? std::string("STALLED") : fmt::format("{:.1f}% of turns", idle)});
   }
   text += '\n';
   text += render(table);

@@ -21,6 +21,7 @@ struct LcoreView {
   std::uint64_t flows_ipv4 = 0;
   std::uint64_t flows_ipv6 = 0;
   std::uint64_t held_packets = 0;
+  std::uint64_t handed_over = 0;
 };
 
 // What the API may ask of the dataplane: it looks, and changes nothing. Any thread.

@@ -208,6 +208,7 @@ StatusView Reconciler::status() {
     view.publish_p50_ns = percentile(latencies_ns_, 50);
     view.publish_p99_ns = percentile(latencies_ns_, 99);
     view.publish_max_ns = percentile(latencies_ns_, 100);
+    view.stalled = stalled_;
     return view;
   });
 }

@@ -398,8 +398,26 @@ void Reconciler::note_latency(std::uint64_t nanoseconds) {
   }
 }
 
+// An lcore that makes no turn holds up its own packets and whoever waits for all to have seen a
+// write; an operator should know which it is.
+void Reconciler::watch_lcores() {
+  turns_.resize(dataplane_.lcores().size());
+  for (std::size_t i = 0; i < turns_.size(); ++i) {
+    const unsigned lcore = dataplane_.lcores()[i];
+    const std::uint64_t turns = dataplane_.counters()[i]->turns.get();
+    const bool stalled = turns == turns_[i] && turns != 0;
+    turns_[i] = turns;
+    if (stalled && stalled_.insert(lcore).second) {
+      spdlog::error("lcore {} stands still: no turn for a second; is its CPU taken away?", lcore);
+    } else if (!stalled && stalled_.erase(lcore) != 0) {
+      spdlog::info("lcore {} goes on", lcore);
+    }
+  }
+}
+
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
+  watch_lcores();
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
   // because there is always a newer one.
   if (dataplane_.confirmed(house_ticket_)) {

@@ -101,6 +101,7 @@ class Reconciler {
   void answer_confirmed();
   void note_latency(std::uint64_t nanoseconds);
   void keep_house();
+  void watch_lcores();
   [[nodiscard]] std::uint64_t clock_ms() const;
 
   [[nodiscard]] FlowTotals port_totals(std::uint32_t id) const;
@@ -127,6 +128,8 @@ class Reconciler {
   std::uint64_t confirmed_epoch_ = 0;  // at least this one has been seen by all lcores
   std::uint64_t house_ticket_ = 0;     // of the last housekeeping, and its epoch
   std::uint64_t house_epoch_ = 0;
+  std::vector<std::uint64_t> turns_;  // of each lcore, at the last housekeeping
+  std::set<unsigned> stalled_;        // CPU numbers
   bool dirty_ = true;
   std::vector<Waiting> waiting_;
   std::vector<Waiting> unpublished_;         // of this batch

@@ -5,6 +5,7 @@
 #include "controlplane/model/service.h"
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +77,7 @@ struct StatusView {
   std::uint64_t publish_p50_ns = 0;
   std::uint64_t publish_p99_ns = 0;
   std::uint64_t publish_max_ns = 0;
+  std::set<unsigned> stalled;  // lcores, by CPU number
 };
 
 // Who a service port of the tables belongs to.

@@ -103,20 +103,26 @@ struct Dataplane::Parts {
   }
 
   // A command that is not answered in time is kept until it is: the lcore may still write to it.
-  bool ask(Worker& worker, const std::shared_ptr<Command>& command) {
-    {
-      const std::lock_guard lock(commands_mutex);
-      commands.remove_if([](const auto& old) { return old->done(); });
-      if (!running || !worker.submit(command.get())) {
+  bool submit(Worker& worker, const std::shared_ptr<Command>& command) {
+    const std::lock_guard lock(commands_mutex);
+    commands.remove_if([](const auto& old) { return old->done(); });
+    if (!running || !worker.submit(command.get())) {
+      return false;
+    }
+    commands.push_back(command);
+    return true;
+  }
+  // True once `answered()` is, and false when it is not in time.
+  template <typename Answered>
+  static bool wait_until(Answered&& answered) {
+    const auto deadline = std::chrono::steady_clock::now() + Dataplane::kPatience;
+    while (!answered()) {
+      if (std::chrono::steady_clock::now() >= deadline) {
         return false;
       }
-      commands.push_back(command);
-    }
-    const auto deadline = std::chrono::steady_clock::now() + Dataplane::kPatience;
-    while (!command->done() && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(kAskInterval);
     }
-    return command->done();
+    return true;
   }
 
   DataplaneSettings settings;
@@ -236,7 +242,8 @@ std::optional<std::vector<FlowRow>> Dataplane::list_flows(const FlowFilter& filt
     // One row more than wanted tells that there are more.
     auto command =
         std::make_shared<ListFlows>(filter, limit + 1 - rows.size(), parts_->settings.lcores[i]);
-    if (!parts_->ask(*parts_->workers[i], command)) {
+    if (!parts_->submit(*parts_->workers[i], command) ||
+        !Parts::wait_until([&] { return command->done(); })) {
       return std::nullopt;
     }
     std::move(command->rows().begin(), command->rows().end(), std::back_inserter(rows));
@@ -246,18 +253,27 @@ std::optional<std::vector<FlowRow>> Dataplane::list_flows(const FlowFilter& filt
   return rows;
 }
 
+// All are asked, as each knows whether the packet is its own; one that stands still holds up the
+// answer about its own packets only.
 std::optional<Explanation> Dataplane::explain(const ExplainQuery& query) {
-  std::optional<Explanation> best;
+  std::vector<std::shared_ptr<ExplainPacket>> commands;
   for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
     auto command = std::make_shared<ExplainPacket>(query, parts_->settings.lcores[i]);
-    if (!parts_->ask(*parts_->workers[i], command)) {
-      continue;
-    }
-    if (!best || command->answer().owner) {
-      best = command->answer();
+    if (parts_->submit(*parts_->workers[i], command)) {
+      commands.push_back(std::move(command));
     }
   }
-  return best;
+  ExplainPacket* owner = nullptr;
+  const auto answered = [&] {
+    std::size_t done = 0;
+    for (const auto& command : commands) {
+      done += command->done() ? 1 : 0;
+      owner = command->done() && command->answer().owner ? command.get() : owner;
+    }
+    return owner != nullptr || done == commands.size();
+  };
+  return Parts::wait_until(answered) && owner != nullptr ? std::optional(owner->answer())
+                                                         : std::nullopt;
 }
 
 }  // namespace sluice

@@ -16,21 +16,23 @@ from namespaces import CommandFailed, run, wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "release"))
 SLUICED = BUILD / "controlplane" / "sluiced"
+LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 SLUICECTL = BUILD / "controlplane" / "cli" / "sluicectl"
 
 
 def device(driver, number, interface):
     """The DPDK device over a veth. AF_PACKET's default ring loses TCP bursts; this one does not."""
     if driver == "af_xdp":
-        return f"net_af_xdp{number},iface={interface}"
+        return f"net_af_xdp{number},iface={interface},queue_count={LCORES}"
     return (f"net_af_packet{number},iface={interface},blocksz=65536,framesz=2048,framecnt=4096,"
-            "qpairs=1")
+            f"qpairs={LCORES}")
 
 
 def base_config(ports, snat):
     """`ports`: (twin, device, announced prefixes)."""
     return {
-        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us"},
+        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us"} | (
+            {"lcores": list(range(LCORES))} if LCORES > 1 else {}),
         "ports": [{"name": twin, "device": dev, "announce_on": announced}
                   for twin, dev, announced in ports],
         "snat": [{"address": address} for address in snat],

@@ -19,6 +19,8 @@ import time
 
 NETNS_DIRECTORY = "/run/netns"
 CLONE_NEWNET = 0x40000000
+# Of each end of a cable: one for each forwarding lcore.
+QUEUES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -153,8 +155,9 @@ class Lab:
     def cable(self, one, one_device, other, other_device):
         """A veth pair, both ends up. Offloads are off: a DPDK port forwards what it is given, so
         checksums must be in the packet and segments no longer than the MTU."""
-        run(["ip", "link", "add", one_device, "netns", one.name, "type", "veth",
-             "peer", "name", other_device, "netns", other.name])
+        queues = ["numrxqueues", str(QUEUES), "numtxqueues", str(QUEUES)]
+        run(["ip", "link", "add", one_device, "netns", one.name, *queues, "type", "veth",
+             "peer", "name", other_device, "netns", other.name, *queues])
         for namespace, device in ((one, one_device), (other, other_device)):
             namespace.run("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off",
                           "gso", "off", "gro", "off")
