@@ -16,7 +16,7 @@ namespace sluice {
 enum class FlowState : std::uint8_t {
   kFree,
   kUdp,
-  kTcpHalfOpen,  // until the handshake is complete
+  kTcpHalfOpen,  // until both sides are known to talk
   kTcpEstablished,
   kTcpClosing,  // a FIN was seen
   kTcpReset,    // a RST was seen
@@ -115,6 +115,8 @@ struct alignas(F == Family::kIpv4 ? 64 : 128) FlowHot {
   [[nodiscard]] FlowKey<F> client_key() const {
     return {client, frontend, client_port, frontend_port, protocol, network, 0};
   }
+  // FULL_NAT gives the flow a SNAT tuple; DNAT keeps the client's, which then stands in its place.
+  [[nodiscard]] bool keeps_client() const { return snat == client && snat_port == client_port; }
   // As the backend's packets show it.
   [[nodiscard]] FlowKey<F> reply_key() const {
     return {backend, snat, backend_port, snat_port, protocol, network, 0};
@@ -124,9 +126,12 @@ static_assert(sizeof(FlowHot<Family::kIpv4>) == 64);
 static_assert(sizeof(FlowHot<Family::kIpv6>) == 128);
 
 enum FlowFlag : std::uint8_t {
-  kFlowReplied = 1,     // a SYN+ACK came from the backend
-  kFlowFinClient = 2,   // FIN seen from the client
-  kFlowFinBackend = 4,  // FIN seen from the backend
+  kFlowReplied = 1,         // half-open: the backend has said something
+  kFlowFinClient = 2,       // FIN seen from the client
+  kFlowFinBackend = 4,      // FIN seen from the backend
+  kFlowClientGoesOn = 8,    // reset: the client has sent a segment since
+  kFlowBackendGoesOn = 16,  // reset: the backend has
+  kFlowGoesOn = kFlowClientGoesOn | kFlowBackendGoesOn,
 };
 
 // The cold line: what opening, aging and people need.

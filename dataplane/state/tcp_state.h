@@ -28,11 +28,29 @@ struct TcpView {
   friend constexpr bool operator==(TcpView, TcpView) = default;
 };
 
-// Follows one segment. The handshake is complete when the client answers the backend's SYN+ACK; a
-// FIN from either side starts the short timer; a RST the shortest. Sequence numbers are not
-// checked: a segment that lies only shortens the timer of a flow it had to name exactly. What is in
-// quarantine stays there: a segment may still be on its way when a SYN behind it in the burst has
-// closed its flow.
+[[nodiscard]] constexpr TcpView tcp_opening(TcpView now, bool client, TcpEvent event) {
+  if (!client) {
+    return {now.state, static_cast<std::uint8_t>(now.flags | kFlowReplied)};
+  }
+  const bool answers = (now.flags & kFlowReplied) != 0 && event != TcpEvent::kSyn;
+  return {answers ? FlowState::kTcpEstablished : now.state, now.flags};
+}
+
+[[nodiscard]] constexpr TcpView tcp_after_reset(TcpView now, bool client) {
+  const unsigned flags = now.flags | (client ? kFlowClientGoesOn : kFlowBackendGoesOn);
+  if ((flags & kFlowGoesOn) == kFlowGoesOn) {
+    return {FlowState::kTcpEstablished, static_cast<std::uint8_t>(flags & ~kFlowGoesOn)};
+  }
+  return {now.state, static_cast<std::uint8_t>(flags)};
+}
+
+// Follows one segment. The handshake is complete when the client answers what the backend has said,
+// be that SYN+ACK, or the SYN of a simultaneous open (RFC 5382 REQ-2), or a segment of a connection
+// that is older than this flow. A FIN from either side starts the short timer; a RST the shortest.
+// Sequence numbers are not checked: a RST that lies only shortens the timer of a flow it had to
+// name exactly, and when both sides go on talking after it, the flow is established again (RFC 7857
+// §2.2; one side alone may have had segments under way). What is in quarantine stays there: a
+// segment may still be on its way when a SYN behind it in the burst has closed its flow.
 [[nodiscard]] constexpr TcpView tcp_next(TcpView now, Direction from, TcpEvent event) {
   const bool client = from == Direction::kFromClient;
   if (now.state == FlowState::kQuarantine) {
@@ -40,18 +58,17 @@ struct TcpView {
   }
   switch (event) {
     case TcpEvent::kRst:
-      return {FlowState::kTcpReset, now.flags};
+      return {FlowState::kTcpReset, static_cast<std::uint8_t>(now.flags & ~kFlowGoesOn)};
     case TcpEvent::kFin:
       return {now.state == FlowState::kTcpReset ? now.state : FlowState::kTcpClosing,
               static_cast<std::uint8_t>(now.flags | (client ? kFlowFinClient : kFlowFinBackend))};
-    case TcpEvent::kSynAck:
-      return {now.state, static_cast<std::uint8_t>(client ? now.flags : now.flags | kFlowReplied)};
-    case TcpEvent::kSegment:
-      if (now.state == FlowState::kTcpHalfOpen && client && (now.flags & kFlowReplied) != 0) {
-        return {FlowState::kTcpEstablished, now.flags};
-      }
-      return now;
     case TcpEvent::kSyn:
+    case TcpEvent::kSynAck:
+      return now.state == FlowState::kTcpHalfOpen ? tcp_opening(now, client, event) : now;
+    case TcpEvent::kSegment:
+      return now.state == FlowState::kTcpHalfOpen ? tcp_opening(now, client, event)
+             : now.state == FlowState::kTcpReset  ? tcp_after_reset(now, client)
+                                                  : now;
     case TcpEvent::kCount:
       break;
   }

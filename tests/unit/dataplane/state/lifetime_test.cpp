@@ -124,6 +124,30 @@ TEST(TcpState, AFinFromEitherSideStartsTheShortTimerAndARstTheShortest) {
   EXPECT_EQ(tcp_next(reset, Direction::kFromClient, TcpEvent::kFin).state, FlowState::kTcpReset);
 }
 
+TEST(TcpState, ASimultaneousOpenEstablishes) {
+  TcpView view{FlowState::kTcpHalfOpen, 0};
+  view = tcp_next(view, Direction::kFromBackend, tcp_event(kTcpSyn));
+  EXPECT_EQ(view.state, FlowState::kTcpHalfOpen);
+  view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpSyn));
+  EXPECT_EQ(view.state, FlowState::kTcpHalfOpen) << "said before it heard";
+  view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpSyn | kTcpAck));
+  EXPECT_EQ(view.state, FlowState::kTcpEstablished);
+}
+
+TEST(TcpState, AFlowThatBothSidesGoOnWithAfterARstIsEstablishedAgain) {
+  const TcpEvent segment = tcp_event(kTcpAck);
+  TcpView view = tcp_next({FlowState::kTcpEstablished, kFlowReplied}, Direction::kFromClient,
+                          tcp_event(kTcpRst));
+  view = tcp_next(view, Direction::kFromBackend, segment);
+  view = tcp_next(view, Direction::kFromBackend, segment);
+  EXPECT_EQ(view.state, FlowState::kTcpReset) << "these were under way";
+  view = tcp_next(view, Direction::kFromBackend, tcp_event(kTcpRst));
+  view = tcp_next(view, Direction::kFromClient, segment);
+  EXPECT_EQ(view.state, FlowState::kTcpReset) << "reset again";
+  view = tcp_next(view, Direction::kFromBackend, segment);
+  EXPECT_EQ(view, (TcpView{FlowState::kTcpEstablished, kFlowReplied}));
+}
+
 TEST(TcpState, NothingBringsAFlowBackFromQuarantine) {
   const TcpView closed{FlowState::kQuarantine, kFlowReplied};
   for (std::size_t event = 0; event < static_cast<std::size_t>(TcpEvent::kCount); ++event) {
