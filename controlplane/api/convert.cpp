@@ -90,7 +90,7 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
-  spec.mutable_forwarding()->set_mode("FULL_NAT");
+  spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints("drop");
   for (const IpAddress& vip : service.vips) {
     spec.add_load_balancer_ips(to_string(vip));

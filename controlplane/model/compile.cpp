@@ -139,6 +139,9 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   withdraw_frontends(before);
   CompiledService after;
   after.vips = service.vips;
+  after.mode = service.mode;
+  dnat_services_ += after.mode == ForwardingMode::kDnat ? 1 : 0;
+  dnat_services_ -= before.mode == ForwardingMode::kDnat ? 1 : 0;
   for (const ServicePortSpec& spec : service.ports) {
     for (const Family family : families_of(service)) {
       const CompiledPort* kept = port_of(before, family, {spec.port, spec.protocol});
@@ -161,6 +164,7 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
     return;
   }
   withdraw_frontends(at->second);
+  dnat_services_ -= at->second.mode == ForwardingMode::kDnat ? 1 : 0;
   for (const CompiledPort& port : at->second.ports) {
     release_port(port, epoch);
   }
@@ -187,6 +191,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   const std::vector<Chosen> chosen = choose_endpoints(members);
   auto made = std::make_shared<ServicePort>();
   made->id = port.id;
+  made->mode = service.mode;
   made->protocol = spec.protocol;
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
@@ -344,6 +349,7 @@ ServiceCompiler::Built ServiceCompiler::build() {
     built.addresses.push_back({vip, entry_for(vip)});
   }
   built.disruptive = disruptive_;
+  built.any_dnat = dnat_services_ != 0;
   built.new_ports = std::move(new_ports_);
   built.new_bindings = std::move(new_bindings_);
   changed_bindings_.clear();

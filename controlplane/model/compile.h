@@ -41,6 +41,7 @@ struct CompiledPort {
 struct CompiledService {
   std::vector<IpAddress> vips;
   std::vector<CompiledPort> ports;
+  ForwardingMode mode = ForwardingMode::kFullNat;
 };
 
 // Services -> the service side of a snapshot. Chooses among endpoints (KUBERNETES 2.2), assigns
@@ -78,6 +79,7 @@ class ServiceCompiler {
     std::shared_ptr<const BindingTable> bindings;
     std::vector<AddressTable::Change> addresses;
     bool disruptive = false;                  // something was removed: policy_epoch
+    bool any_dnat = false;                    // Snapshot::any_dnat
     std::vector<std::uint32_t> new_ports;     // ids whose counters start now
     std::vector<std::uint32_t> new_bindings;  // slots likewise
   };
@@ -121,6 +123,7 @@ class ServiceCompiler {
   AnswerPorts answer_ports_;
   Slots port_ids_;
   Slots slots_;
+  std::uint32_t dnat_services_ = 0;
   std::uint32_t ids_used_ = 0;
   std::uint32_t slots_used_ = 0;
   std::vector<std::uint8_t> incarnations_;  // by slot

@@ -66,7 +66,9 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
              faults);
   check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
              faults);
-  check_word(input.mode, "FULL_NAT", {"DNAT", "TUNNEL"}, spec + ".forwarding.mode", faults);
+  if (input.mode != "DNAT") {
+    check_word(input.mode, "FULL_NAT", {"TUNNEL"}, spec + ".forwarding.mode", faults);
+  }
   check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(
@@ -309,6 +311,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   }
   service.labels = input.labels;
   service.annotations = input.annotations;
+  service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
   check_vips(input, spec, service, faults);
   service.ports = check_ports(input, spec, faults);
   service.endpoints = check_endpoints(input, service.ports, spec, faults);

@@ -299,6 +299,7 @@ void Reconciler::publish() {
   next->policy_epoch =
       static_cast<std::uint16_t>(next->policy_epoch + (services.disruptive ? 1 : 0));
   next->route_epoch = static_cast<std::uint16_t>(next->route_epoch + (ways.routes_changed ? 1 : 0));
+  next->any_dnat = services.any_dnat;
   next->bindings = services.bindings;
   next->routes = ways.routes;
   next->next_hops = ways.next_hops;

@@ -45,6 +45,8 @@ struct Snapshot {
   std::uint16_t route_epoch = 0;   // routes changed
   std::uint64_t maglev_seed = 0;
 
+  bool any_dnat = false;  // some service keeps its clients' addresses, so replies bear them
+
   std::vector<PortFacts> ports;
   std::vector<SnatAddress> snat4;
   std::vector<SnatAddress> snat6;

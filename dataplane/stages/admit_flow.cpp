@@ -55,23 +55,87 @@ void close_replaced(FlowRef replaces, FlowTable<F>& flows, LcoreState& state) {
   if (!replaces.valid()) {
     return;
   }
-  const FlowState now = flows.hot(replaces.index()).state;
-  if (now == FlowState::kTcpClosing || now == FlowState::kTcpReset) {
+  const FlowHot<F>& flow = flows.hot(replaces.index());
+  const bool unanswered =
+      flow.state == FlowState::kTcpHalfOpen && flow.last_seen_ms != state.now_ms;
+  if (unanswered || flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset) {
     close_flow(flows, replaces.index(), state.now_ms, state.counters);
   }
+}
+
+// A new connection with the tuple of one that is closing, to the same backend and with the client's
+// own address: for the backend too it is the same tuple, so the entry begins anew.
+template <Family F>
+bool reopen(Packet& packet, const Choice& choice, FlowTable<F>& flows, LcoreState& state) {
+  if (!packet.replaces.valid()) {
+    return false;
+  }
+  FlowHot<F>& flow = flows.hot(packet.replaces.index());
+  const bool closing = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
+  if (!closing || !flow.keeps_client() || flow.binding_slot != choice.slot ||
+      flow.client_key() != packet.key<F>()) {
+    return false;
+  }
+  restart_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
+  packet.flow = packet.replaces;
+  return true;
+}
+
+// The client's own tuple towards the backend, if replies to it come through us and nobody has it.
+template <Family F>
+bool keep_client(FlowHot<F>& flow, const Way& there, const Way& back, FlowTable<F>& flows) {
+  if (!returns_through_us(there, back)) {
+    return false;
+  }
+  FlowHot<F> kept = flow;
+  kept.snat = flow.client;
+  kept.snat_port = flow.client_port;
+  const FlowRef holder = flows.find(kept.reply_key());
+  if (holder.valid()) {
+    // One that was closed this very turn may still be some packet's flow.
+    const FlowHot<F>& held = flows.hot(holder.index());
+    if (held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms) {
+      return false;
+    }
+    flows.erase(holder.index());
+  }
+  flow = kept;
+  return true;
+}
+
+template <Family F>
+bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way& back,
+                  const Snapshot& snapshot, LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  if (packet.service->mode == ForwardingMode::kDnat && keep_client(flow, there, back, flows)) {
+    return true;
+  }
+  if (packet.protocol == kProtocolTcp && (packet.tcp_flags & kTcpSyn) == 0) {
+    packet.decide_drop(Drop::kTcpNoFlow);  // in mid-stream no other tuple would do
+    return false;
+  }
+  if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
+                         flow)) {
+    packet.decide_drop(Drop::kSnatExhausted);
+    return false;
+  }
+  return true;
 }
 
 template <Family F>
 void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   const FlowKey<F>& key = packet.key<F>();
+  const Choice choice = choose_binding(*packet.service, key, snapshot);
+  if (packet.service->mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
+    return;
+  }
   close_replaced(packet.replaces, flows, state);
   // A packet before this one in the burst may have opened the flow.
   packet.flow = flows.find(key, packet.hash);
   if (packet.flow.valid()) {
     return;
   }
-  const Choice choice = choose_binding(*packet.service, key, snapshot);
   const Way there = way_to(choice.binding->address, snapshot);
   const Way back = way_to(IpAddress(key.source), snapshot);
   if (!there.routed || !back.routed) {
@@ -81,9 +145,7 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
-  if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
-                         flow)) {
-    packet.decide_drop(Drop::kSnatExhausted);
+  if (!choose_tuple(packet, flow, there, back, snapshot, state)) {
     return;
   }
   set_checksum_deltas(flow);
@@ -106,9 +168,15 @@ Way way_to(const IpAddress& destination, const Snapshot& snapshot) {
   Way way;
   way.routed = true;
   way.port = route->port;
+  way.on_link = route->kind == Route::Kind::kOnLink;
   way.neighbour = route->kind == Route::Kind::kGateway ? route->gateway : destination;
   way.next_hop = snapshot.next_hops->find(way.port, way.neighbour);
   return way;
+}
+
+bool returns_through_us(const Way& there, const Way& back) {
+  const bool one_link = there.on_link && back.on_link;
+  return there.port != back.port || !(one_link || there.neighbour == back.neighbour);
 }
 
 void admit_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {

@@ -14,10 +14,11 @@ std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snaps
   const IpAddress destination =
       ipv4 ? IpAddress(packet.key4.destination) : IpAddress(packet.key6.destination);
   const AddressEntry* entry = snapshot.addresses->find(destination);
-  if (entry == nullptr || entry->kind == AddressKind::kHost) {
+  const bool to_client = entry == nullptr || entry->kind == AddressKind::kHost;
+  if (to_client && !snapshot.any_dnat) {
     return std::nullopt;
   }
-  if (entry->kind == AddressKind::kSnat) {
+  if (to_client || entry->kind == AddressKind::kSnat) {
     const Be16 port = ipv4 ? packet.key4.destination_port : packet.key6.destination_port;
     return snapshot.ownership->of_side(destination, port.host());
   }

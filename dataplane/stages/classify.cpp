@@ -62,6 +62,14 @@ void classify_host(Packet& packet, const PortFacts& port) {
   }
 }
 
+// A SYN opens a flow. Under DNAT a segment in mid-stream does too: Maglev chooses as it did for the
+// gateway that has carried the connection before, and the client's tuple is the connection's own.
+bool may_open(const Packet& packet) {
+  const unsigned flags = packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin);
+  return flags == kTcpSyn || (packet.service->mode == ForwardingMode::kDnat &&
+                              (flags & (kTcpSyn | kTcpRst)) == 0 && (flags & kTcpAck) != 0);
+}
+
 // A TCP or UDP packet without a flow, to a VIP.
 void classify_frontend(Packet& packet, const AddressEntry& entry) {
   const Be16 port =
@@ -74,8 +82,7 @@ void classify_frontend(Packet& packet, const AddressEntry& entry) {
   packet.has_service = true;
   if (packet.service->maglev == nullptr) {
     packet.decide_drop(Drop::kNoBackend);
-  } else if (packet.protocol == kProtocolTcp &&
-             (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin)) != kTcpSyn) {
+  } else if (packet.protocol == kProtocolTcp && !may_open(packet)) {
     packet.decide_drop(Drop::kTcpNoFlow);
   }
 }

@@ -18,6 +18,7 @@ namespace sluice {
 // Where a packet to `destination` has to go next.
 struct Way {
   bool routed = false;                 // false: there is no route
+  bool on_link = false;                // the neighbour is the destination itself
   NextHopIndex next_hop = kNoNextHop;  // kNoNextHop with a route: the neighbour is not known yet
   std::uint8_t port = 0;
   IpAddress neighbour;
@@ -47,6 +48,10 @@ template <Family F>
 template <Family F>
 [[nodiscard]] FlowHot<F> new_flow(const Packet& packet, const Choice& choice,
                                   const Snapshot& snapshot, std::uint32_t now_ms);
+
+// Whether a DNAT service's backend, answering the client's own address, answers through us: not
+// when the two are neighbours or lie behind one, which would carry the answer past us.
+[[nodiscard]] bool returns_through_us(const Way& there, const Way& back);
 
 // A flow found by its tuple whose time is over: closed already, its slot with another binding now,
 // or UDP that can go on at another endpoint, its own being removed.

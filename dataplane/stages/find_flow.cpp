@@ -24,11 +24,15 @@ bool stands(const FlowHot<F>& flow, const Snapshot& snapshot) {
 }
 
 // A SYN on a connection that has closed is a new one with the same tuple (RFC 9293 §3.10.7.4,
-// TIME-WAIT).
+// TIME-WAIT); so is one towards a backend that went away before it answered.
 template <Family F>
-bool opens_anew(const Packet& packet, FlowRef ref, const FlowHot<F>& flow) {
+bool opens_anew(const Packet& packet, FlowRef ref, const FlowHot<F>& flow,
+                const Snapshot& snapshot) {
+  const bool unanswered =
+      flow.state == FlowState::kTcpHalfOpen && (flow.flags & kFlowReplied) == 0 &&
+      snapshot.bindings->state(flow.binding_slot).state() == BindingState::kRemoved;
   const bool closed = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
-  return closed && ref.direction() == Direction::kFromClient &&
+  return (closed || unanswered) && ref.direction() == Direction::kFromClient &&
          (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn;
 }
 
@@ -54,9 +58,12 @@ FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
     if (flow.state != FlowState::kQuarantine) {
       close_flow(flows, ref.index(), state.now_ms, state.counters);
     }
+    if (ref.direction() == Direction::kFromBackend) {
+      packet.decide_drop(Drop::kFlowClosed);  // nobody else's, even if it bears a client's address
+    }
     return kNoFlow;
   }
-  if (opens_anew(packet, ref, flow)) {
+  if (opens_anew(packet, ref, flow, snapshot)) {
     packet.replaces = ref;
     return kNoFlow;
   }

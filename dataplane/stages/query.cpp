@@ -189,14 +189,23 @@ void explain_flow(Explanation& answer, FlowRef ref, const Snapshot& snapshot,
 
 // What admit_flow would refuse the flow for, and true if it would.
 template <Family F>
-bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const Snapshot& snapshot,
-                     const LcoreState& state) {
+bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, ForwardingMode mode,
+                     const Snapshot& snapshot, const LcoreState& state) {
   const FlowTable<F>& flows = state.flows<F>();
   const IpAddress client(flow.client);
-  if (!way_to(client, snapshot).routed) {
+  const Way back = way_to(client, snapshot);
+  const bool keeps_client = mode == ForwardingMode::kDnat &&
+                            returns_through_us(way_to(IpAddress(flow.backend), snapshot), back);
+  if (mode == ForwardingMode::kDnat) {
+    answer.steps.emplace_back(keeps_client
+                                  ? "admit_flow: DNAT, the client's address is kept"
+                                  : "admit_flow: DNAT would be answered past us, so FULL_NAT");
+  }
+  if (!back.routed) {
     explain_drop(answer, Drop::kNoRoute,
                  "admit_flow: no route back to the client " + to_string(client));
-  } else if (!state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
+  } else if (!keeps_client &&
+             !state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
     explain_drop(answer, Drop::kSnatExhausted,
                  "admit_flow: no SNAT address and port is free towards this backend");
   } else if (flows.size() == flows.capacity()) {
@@ -223,8 +232,8 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   answer.backend_state = name_of_state(choice.binding->state.state());
   answer.steps.push_back("admit_flow: Maglev picks " +
                          to_string(choice.binding->address, choice.binding->port));
-  if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), snapshot,
-                       state)) {
+  if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), service.mode,
+                       snapshot, state)) {
     explain_way(answer, choice.binding->address, snapshot);
   }
 }

@@ -45,6 +45,20 @@ void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
 }
 
 template <Family F>
+void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                  LcoreCounters& counters) {
+  settle(flows, index, counters);
+  FlowHot<F>& flow = flows.hot(index);
+  const std::uint32_t service_port = flows.cold(index).service_port;
+  flow.state = FlowState::kTcpHalfOpen;
+  flow.flags = 0;
+  flow.last_seen_ms = now_ms;
+  flows.cold(index) = {.service_port = service_port, .opened_ms = now_ms};
+  counters.services[service_port].flows_opened.add(1);
+  counters.bindings[flow.binding_slot].flows_opened.add(1);
+}
+
+template <Family F>
 void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                    LcoreCounters& counters) {
   const FlowHot<F>& flow = flows.hot(index);
@@ -86,6 +100,8 @@ template void fold_counters(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCount
 template void fold_counters(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void restart_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void restart_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template class Aging<Family::kIpv4>;
 template class Aging<Family::kIpv6>;
 

@@ -18,6 +18,11 @@ template <Family F>
 void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                 LcoreCounters& counters);
 
+// Ends a flow and opens another with the same tuples in its entry. TCP only.
+template <Family F>
+void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                  LcoreCounters& counters);
+
 // Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
 // second, which is why no count is more than 2 s behind. An expired UDP flow leaves at once, an
 // expired TCP flow after its SNAT tuple's quarantine. Runs between bursts.

@@ -228,6 +228,21 @@ TEST_P(FamilyTest, ASynOnAClosedConnectionOpensANewFlow) {
   EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
 }
 
+TEST_P(FamilyTest, ASynWhoseBackendWentAwayUnansweredGoesToAnother) {
+  World world(GetParam());
+  const Frame syn = make_frame(world.from_client(kProtocolTcp, 4000));
+  const auto backend =
+      static_cast<std::uint32_t>(backend_of(world, world.run(syn, World::kWan).frame));
+  world.set_binding(World::web_slot(backend), BindingState::kRemoved);
+  world.set_web_backends({(backend + 1) % 3, (backend + 2) % 3});
+  for (const auto& lcore : world.lcores) {
+    lcore->state.now_ms += 1'000;
+  }
+  const Outcome again = world.run(syn, World::kWan);
+  ASSERT_EQ(again.verdict, Verdict::kTransmit);
+  EXPECT_NE(backend_of(world, again.frame), backend);
+}
+
 TEST_P(FamilyTest, AResetAndANewSynInOneBurstLeaveOneFlow) {
   World world(GetParam());
   world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
@@ -246,7 +261,7 @@ TEST_P(FamilyTest, AnAnswerToAQuarantinedTupleIsDropped) {
       world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan).frame;
   world.run(make_frame(world.from_client(kProtocolTcp, 4000, kTcpRst)), World::kWan);
   world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
-  EXPECT_EQ(world.run(make_frame(world.answer_to(first)), World::kLan).drop, Drop::kSnatNoFlow);
+  EXPECT_EQ(world.run(make_frame(world.answer_to(first)), World::kLan).drop, Drop::kFlowClosed);
 }
 
 TEST_P(FamilyTest, AnUnresolvedNeighbourHoldsThePacketAndReleasesItComplete) {

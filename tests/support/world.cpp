@@ -90,6 +90,7 @@ World::World(Family which, const WorldOptions& options)
   backends = {pick(family, "10.0.0.11", "2001:db8:10::11"),
               pick(family, "10.0.0.12", "2001:db8:10::12"),
               pick(family, "10.0.0.13", "2001:db8:10::13")};
+  snapshot.any_dnat = options.mode == ForwardingMode::kDnat;
   make_services();
   make_addresses(options);
   make_ways(options);
@@ -119,19 +120,19 @@ void World::make_addresses(const WorldOptions& options) {
   entry->frontends = {
       {{53, kProtocolUdp},
        std::make_shared<ServicePort>(ServicePort{kDnsId,
-                                                 ForwardingMode::kFullNat,
+                                                 options.mode,
                                                  kProtocolUdp,
                                                  MaglevTable::build(dns, 42),
                                                  {dns_slot(0), dns_slot(1), dns_slot(2)}})},
       {{80, kProtocolTcp},
        std::make_shared<ServicePort>(ServicePort{kWebId,
-                                                 ForwardingMode::kFullNat,
+                                                 options.mode,
                                                  kProtocolTcp,
                                                  MaglevTable::build(web, 42),
                                                  {web_slot(0), web_slot(1), web_slot(2)}})},
       {{81, kProtocolTcp},
        std::make_shared<ServicePort>(
-           ServicePort{kEmptyId, ForwardingMode::kFullNat, kProtocolTcp, nullptr, {}})}};
+           ServicePort{kEmptyId, options.mode, kProtocolTcp, nullptr, {}})}};
   std::sort(entry->frontends.begin(), entry->frontends.end(),
             [](const Frontend& a, const Frontend& b) { return a.key < b.key; });
   const auto other = [](const IpAddress& address, AddressKind kind, std::uint16_t ports) {
@@ -193,15 +194,24 @@ void World::set_binding(std::uint32_t slot, BindingState how, std::uint8_t incar
   ++snapshot.epoch;
 }
 
-void World::set_dns_backends(const std::vector<std::uint32_t>& usable) {
+void World::add_vip(const IpAddress& other) {
+  auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
+  entry->address = other;
+  snapshot.addresses = std::make_shared<AddressTable>(
+      snapshot.addresses->with(std::vector<AddressTable::Change>{{other, entry}}));
+  ++snapshot.epoch;
+}
+
+void World::set_backends(std::uint32_t service_id, std::uint16_t port,
+                         const std::vector<std::uint32_t>& usable) {
   std::vector<MaglevEndpoint> endpoints;
   for (std::uint32_t i = 0; i < 3; ++i) {
     const bool used = std::find(usable.begin(), usable.end(), i) != usable.end();
-    endpoints.push_back({backends[i], 5353, static_cast<std::uint16_t>(used ? 1 : 0)});
+    endpoints.push_back({backends[i], port, static_cast<std::uint16_t>(used ? 1 : 0)});
   }
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   for (Frontend& frontend : entry->frontends) {
-    if (frontend.service->id == kDnsId) {
+    if (frontend.service->id == service_id) {
       auto service = std::make_shared<ServicePort>(*frontend.service);
       service->maglev = MaglevTable::build(endpoints, 42);
       frontend.service = service;

@@ -26,6 +26,7 @@ struct WorldOptions {
   bool transit_to_kernel = false;
   bool twin = true;
   bool route_to_backends = true;
+  ForwardingMode mode = ForwardingMode::kFullNat;  // of all services
 };
 
 // What became of a packet.
@@ -62,8 +63,15 @@ class World {
 
   // Publishes the binding of backend `i` of a service in another state.
   void set_binding(std::uint32_t slot, BindingState state, std::uint8_t incarnation = 0);
-  // Makes only these backends of the DNS service usable for new flows.
-  void set_dns_backends(const std::vector<std::uint32_t>& usable);
+  // The VIP's services on another address too.
+  void add_vip(const IpAddress& other);
+  // Makes only these backends of a service usable for new flows.
+  void set_dns_backends(const std::vector<std::uint32_t>& usable) {
+    set_backends(kDnsId, 5353, usable);
+  }
+  void set_web_backends(const std::vector<std::uint32_t>& usable) {
+    set_backends(kWebId, 8080, usable);
+  }
   void set_next_hop(NextHopIndex index, NextHop::State state, const MacAddress& mac);
 
   [[nodiscard]] std::uint64_t drops(Drop reason) const {
@@ -102,6 +110,8 @@ class World {
   [[nodiscard]] std::vector<FlowRow> flows() const;
 
  private:
+  void set_backends(std::uint32_t service_id, std::uint16_t port,
+                    const std::vector<std::uint32_t>& usable);
   // One burst on one lcore, then what it hands over on the others.
   void carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_host,
              std::vector<Outcome>& outcomes);

@@ -46,6 +46,14 @@ v1::Service told(const model::Service& service) {
   return message;
 }
 
+TEST(Convert, TheForwardingModeComesBack) {
+  for (const char* mode : {"DNAT", "FULL_NAT"}) {
+    v1::Service message = full();
+    message.mutable_spec()->mutable_forwarding()->set_mode(mode);
+    EXPECT_EQ(told(validated(message)).spec().forwarding().mode(), mode);
+  }
+}
+
 TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
   const v1::Service back = told(validated(full()));
   v1::Service expected = full();
@@ -110,7 +118,7 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { ports { name: 'p' port: 81 protocol: 'SCTP' } }", "s.spec.ports[2].protocol"},
       {"spec { endpoints { addresses: '10.0.0.9' network: 'blue' } }",
        "s.spec.endpoints[2].network"},
-      {"spec { forwarding { mode: 'DNAT' } }", "s.spec.forwarding.mode"},
+      {"spec { forwarding { mode: 'TUNNEL' } }", "s.spec.forwarding.mode"},
       {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
       {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
       {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"},

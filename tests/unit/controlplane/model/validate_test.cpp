@@ -124,7 +124,7 @@ const std::vector<Case>& later() {
        "s.spec.externalTrafficPolicy"},
       {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },
        "s.spec.internalTrafficPolicy"},
-      {"DNAT", [](auto& s) { s.mode = "DNAT"; }, "s.spec.forwarding.mode"},
+      {"TUNNEL", [](auto& s) { s.mode = "TUNNEL"; }, "s.spec.forwarding.mode"},
       {"refusing", [](auto& s) { s.no_endpoints = "refuse"; }, "s.spec.forwarding.noEndpoints"},
       {"networks", [](auto& s) { s.network = "blue"; }, "s.spec.forwarding.network"},
       {"networks of endpoints", [](auto& s) { s.endpoints[0].network = "blue"; },
