@@ -181,15 +181,51 @@ bool is_device(const std::string& device) {
          made_of("0123456789abcdefABCDEF:.");
 }
 
-PortConfig check_port(const PortInput& input, const std::string& path, Faults& faults) {
+// A port without a device whose name is another's and a VID, "wan0.100", is that VLAN of it; the
+// other comes before it in the file.
+void check_vlan(const PortInput& input, const std::vector<PortConfig>& before,
+                const std::string& path, PortConfig& port, Faults& faults) {
+  const std::size_t dot = input.name.rfind('.');
+  if (!input.device.empty() || dot == std::string::npos) {
+    return;
+  }
+  const std::string digits = input.name.substr(dot + 1);
+  const char* end = digits.data() + digits.size();
+  const auto [stop, error] = std::from_chars(digits.data(), end, port.vlan);
+  const auto parent = std::find_if(before.begin(), before.end(), [&](const PortConfig& other) {
+    return other.name == input.name.substr(0, dot) && other.vlan == 0;
+  });
+  if (error != std::errc{} || stop != end || port.vlan < 1 || port.vlan > 4094 ||
+      parent == before.end()) {
+    faults.add(path + ".name", "'" + input.name + "' has no device and is no VLAN; write the " +
+                                   "name of a port above, a dot, and 1 to 4094, or name a device");
+    port.vlan = 1;
+    return;
+  }
+  port.parent = static_cast<std::uint8_t>(parent - before.begin());
+  if (input.rx_descriptors != 0 || input.tx_descriptors != 0) {
+    faults.add(path, "rxDescriptors and txDescriptors are the device's; give them to '" +
+                         parent->name + "'");
+  }
+  if (input.mtu > parent->mtu) {
+    faults.add(path + ".mtu",
+               std::to_string(input.mtu) + " is more than that of '" + parent->name + "'");
+  }
+}
+
+PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& before,
+                      const std::string& path, Faults& faults) {
   PortConfig port;
   port.name = input.name;
   port.device = input.device;
+  check_vlan(input, before, path, port, faults);
   if (!is_interface_name(input.name)) {
     faults.add(path + ".name", "'" + input.name + "' is not an interface name; use 1 to 15 " +
                                    "characters without '/', ':', '%' and spaces");
   }
-  if (input.device.empty()) {
+  if (port.vlan != 0) {
+    // The device is the parent's.
+  } else if (input.device.empty()) {
     faults.add(path + ".device", "no device is named; give a PCI address or a DPDK virtual device");
   } else if (!is_device(input.device)) {
     faults.add(path + ".device", "'" + input.device + "' is neither a PCI address like " +
@@ -233,7 +269,7 @@ void check_ports(const ConfigInput& input, Config& config, Faults& faults) {
   std::set<std::string> devices;
   for (std::size_t i = 0; i < input.ports.size(); ++i) {
     const std::string path = "ports[" + std::to_string(i) + "]";
-    config.ports.push_back(check_port(input.ports[i], path, faults));
+    config.ports.push_back(check_port(input.ports[i], config.ports, path, faults));
     if (!names.insert(input.ports[i].name).second) {
       faults.add(path + ".name", "'" + input.ports[i].name + "' names two ports");
     }

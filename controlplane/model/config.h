@@ -69,6 +69,8 @@ struct PortConfig {
   std::vector<InterfaceAddress> addresses;
   std::vector<StaticNeighbour> neighbours;
   std::vector<StaticRoute> routes;
+  std::uint16_t vlan = 0;   // "wan0.100" without a device: VLAN 100 of the port wan0
+  std::uint8_t parent = 0;  // index of that port, which comes before
 };
 
 struct Config {

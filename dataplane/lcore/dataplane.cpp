@@ -56,15 +56,17 @@ struct Dataplane::Parts {
     hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
     for (std::size_t i = 0; i < settings.ports.size(); ++i) {
       const std::string setting = "ports[" + std::to_string(i) + "]";
-      ports.push_back(std::make_unique<Port>(settings.ports[i], lcores, setting));
+      ports.push_back(settings.ports[i].vlan != 0
+                          ? nullptr
+                          : std::make_unique<Port>(settings.ports[i], lcores, setting));
     }
     punt = std::make_unique<Punt>(punt_pool.get());
     for (std::size_t i = 0; i < ports.size(); ++i) {
       const PortSettings& port = settings.ports[i];
-      auto twin = port.twin ? std::make_unique<Twin>(port.name, ports[i]->mac(), port.mtu,
+      auto twin = port.twin ? std::make_unique<Twin>(port.name, device(i).mac(), port.mtu,
                                                      "ports[" + std::to_string(i) + "].name")
                             : nullptr;
-      punt->add_port(std::move(twin), ports[i]->mac());
+      punt->add_port(std::move(twin), device(i).mac());
     }
     rcu = std::make_unique<SnapshotRcu>(lcores);
     handoff = std::make_unique<Handoff>(lcores);
@@ -77,18 +79,43 @@ struct Dataplane::Parts {
 
   ~Parts() {
     for (const auto& port : ports) {
-      port->close();
+      if (port != nullptr) {
+        port->close();
+      }
     }
   }
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
 
+  // The device under a port: its own, or that of the port it is a VLAN of.
+  [[nodiscard]] Port& device(std::size_t port) const {
+    const PortSettings& wanted = settings.ports[port];
+    return *ports[wanted.vlan != 0 ? wanted.parent : port];
+  }
+
+  [[nodiscard]] PortState state_of(std::size_t port) const {
+    const PortSettings& wanted = settings.ports[port];
+    const PortState of_device = device(port).state();
+    if (wanted.vlan == 0) {
+      return of_device;
+    }
+    PortState state;
+    state.name = wanted.name;
+    state.device = "VLAN " + std::to_string(wanted.vlan) + " of " + of_device.name;
+    state.driver = of_device.driver;
+    state.mac = of_device.mac;
+    state.mtu = wanted.mtu;
+    state.link_up = of_device.link_up;
+    state.speed_mbps = of_device.speed_mbps;
+    return state;
+  }
+
   [[nodiscard]] WorkerContext context_of(unsigned number) const {
     WorkerContext context;
     context.number = number;
     context.lcore = settings.lcores[number];
-    for (const auto& port : ports) {
-      context.ports.push_back(port->id());
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+      context.ports.push_back({device(i).id(), settings.ports[i].vlan});
     }
     context.rcu = rcu.get();
     context.punt = punt.get();
@@ -129,7 +156,7 @@ struct Dataplane::Parts {
   Eal eal;
   Pool punt_pool;
   Pool hold_pool;
-  std::vector<std::unique_ptr<Port>> ports;
+  std::vector<std::unique_ptr<Port>> ports;  // null for a VLAN of another
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
   std::unique_ptr<Handoff> handoff;
@@ -197,8 +224,9 @@ void Dataplane::announce(std::uint8_t port, const IpAddress& address) {
 
 std::vector<PortFacts> Dataplane::port_facts() const {
   std::vector<PortFacts> facts;
-  for (const auto& port : parts_->ports) {
-    facts.push_back({port->mac(), port->settings().mtu, port->settings().twin, false});
+  for (std::size_t i = 0; i < parts_->ports.size(); ++i) {
+    const PortSettings& port = parts_->settings.ports[i];
+    facts.push_back({parts_->device(i).mac(), port.mtu, port.twin, false, port.vlan, port.parent});
   }
   return facts;
 }
@@ -206,7 +234,7 @@ std::vector<PortFacts> Dataplane::port_facts() const {
 std::vector<PortState> Dataplane::port_states() const {
   std::vector<PortState> states;
   for (std::size_t i = 0; i < parts_->ports.size(); ++i) {
-    PortState state = parts_->ports[i]->state();
+    PortState state = parts_->state_of(i);
     const Punt::PortEnds& ends = parts_->punt->port(i);
     state.twin = ends.twin == nullptr ? "" : state.name;
     state.steering = parts_->workers.size() == 1

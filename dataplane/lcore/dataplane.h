@@ -24,6 +24,8 @@ struct PortSettings {
   bool twin = true;
   std::uint16_t rx_descriptors = 1024;
   std::uint16_t tx_descriptors = 1024;
+  std::uint16_t vlan = 0;   // a VLAN of another port, which is before it: no device of its own
+  std::uint8_t parent = 0;  // that port's index
 };
 
 struct DataplaneSettings {
@@ -54,6 +56,7 @@ struct PortState {
   std::uint16_t mtu = 0;
   std::string twin;      // interface name, or empty
   std::string steering;  // how packets reach the owner of their flow, and why so
+  // Of the device; a VLAN's packets count there.
   std::uint64_t rx_packets = 0;
   std::uint64_t rx_bytes = 0;
   std::uint64_t tx_packets = 0;

@@ -5,6 +5,7 @@
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
@@ -126,8 +127,11 @@ std::uint32_t Worker::receive_from_ports(const Snapshot& snapshot) {
   std::uint32_t packets = 0;
   rte_mbuf* received[kBurstMax];
   for (std::uint8_t port = 0; port < context_.ports.size(); ++port) {
+    if (context_.ports[port].vlan != 0) {
+      continue;  // received with its device's
+    }
     const std::uint16_t count = rte_eth_rx_burst(
-        context_.ports[port], static_cast<std::uint16_t>(context_.number), received, kBurstMax);
+        context_.ports[port].id, static_cast<std::uint16_t>(context_.number), received, kBurstMax);
     if (count == 0) {
       continue;
     }
@@ -244,6 +248,13 @@ void Worker::flush_handed() {
 }
 
 void Worker::transmit(rte_mbuf* mbuf, std::uint8_t port) {
+  if (context_.ports[port].vlan != 0) {
+    mbuf->vlan_tci = context_.ports[port].vlan;
+    if (rte_vlan_insert(&mbuf) != 0) {
+      drop(mbuf, Drop::kTransmitFull);  // no headroom is left: a device's buffers all have some
+      return;
+    }
+  }
   Output& output = outputs_[port];
   output.mbufs[output.count++] = mbuf;
   if (output.count == kBurstMax) {
@@ -255,7 +266,7 @@ void Worker::flush(std::uint8_t port) {
   Output& output = outputs_[port];
   std::uint32_t sent = 0;
   for (unsigned tries = 0; sent < output.count && tries < kSendTries; ++tries) {
-    sent += rte_eth_tx_burst(context_.ports[port], static_cast<std::uint16_t>(context_.number),
+    sent += rte_eth_tx_burst(context_.ports[port].id, static_cast<std::uint16_t>(context_.number),
                              &output.mbufs[sent], static_cast<std::uint16_t>(output.count - sent));
   }
   for (std::uint32_t i = sent; i < output.count; ++i) {

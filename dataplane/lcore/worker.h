@@ -18,11 +18,17 @@
 
 namespace sluice {
 
+// A port of the snapshot as a worker reaches it.
+struct PortLink {
+  std::uint16_t id = 0;    // DPDK's number of the device
+  std::uint16_t vlan = 0;  // frames are sent with this tag; 0: as they are, and received here
+};
+
 // What a worker is given: nothing here is owned by it.
 struct WorkerContext {
-  unsigned number = 0;               // 0 .. lcores - 1: its queue on every port, its RCU reader
-  unsigned lcore = 0;                // CPU number
-  std::vector<std::uint16_t> ports;  // DPDK's numbers, by Snapshot::ports index
+  unsigned number = 0;          // 0 .. lcores - 1: its queue on every port, its RCU reader
+  unsigned lcore = 0;           // CPU number
+  std::vector<PortLink> ports;  // by Snapshot::ports index
   SnapshotRcu* rcu = nullptr;
   Punt* punt = nullptr;
   Handoff* handoff = nullptr;

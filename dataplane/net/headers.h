@@ -33,6 +33,14 @@ struct __attribute__((packed)) EthernetHeader {
 };
 static_assert(sizeof(EthernetHeader) == 14);
 
+// IEEE 802.1Q §9.6, between the addresses and the type of what is tagged.
+struct __attribute__((packed)) VlanTag {
+  Be16 control;  // priority, drop eligible, and the VID in the low 12 bits
+  Be16 ether_type;
+};
+static_assert(sizeof(VlanTag) == 4);
+inline constexpr std::uint16_t kVlanIdMask = 0xfff;
+
 // RFC 826, for Ethernet and IPv4.
 struct __attribute__((packed)) ArpHeader {
   Be16 hardware_type;

@@ -6,6 +6,8 @@
 #include "dataplane/net/headers.h"
 #include "dataplane/stages/pipeline.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace sluice {
@@ -169,9 +171,41 @@ bool is_unicast_in_broadcast(const Packet& packet, const EthernetHeader* etherne
                                         : packet.key4.destination.value.host() < 0xe000'0000;
 }
 
+// The tag goes, and the packet is the VLAN's port's from here on; VID 0 is a priority alone (IEEE
+// 802.1Q §9.6). Ports are not asked to take tags out, so all of them are in the frame. False when
+// there is nothing to go on with.
+[[gnu::noinline]] bool take_off_tag(Packet& packet, const Snapshot& snapshot) {
+  rte_mbuf* mbuf = packet.mbuf;
+  if (mbuf->data_len < sizeof(EthernetHeader) + sizeof(VlanTag)) {
+    packet.decide_drop(Drop::kTruncated);
+    return false;
+  }
+  const auto* tag = packet.at<VlanTag>(offsetof(EthernetHeader, ether_type) + sizeof(Be16));
+  const std::uint16_t vlan = tag->control.host() & kVlanIdMask;
+  char* begin = rte_pktmbuf_mtod(mbuf, char*);
+  std::memmove(begin + sizeof(VlanTag), begin, 2 * sizeof(MacAddress));
+  rte_pktmbuf_adj(mbuf, sizeof(VlanTag));
+  if (vlan == 0) {
+    return true;
+  }
+  const auto at = std::find_if(
+      snapshot.ports.begin(), snapshot.ports.end(),
+      [&](const PortFacts& facts) { return facts.vlan == vlan && facts.device == packet.rx_port; });
+  if (at == snapshot.ports.end()) {
+    packet.decide_drop(Drop::kVlan);
+    return false;
+  }
+  packet.rx_port = static_cast<std::uint8_t>(at - snapshot.ports.begin());
+  return true;
+}
+
 void parse_packet(Packet& packet, const Snapshot& snapshot) {
   if (packet.mbuf->data_len < sizeof(EthernetHeader)) {
     packet.decide_drop(Drop::kTruncated);
+    return;
+  }
+  if (packet.at<EthernetHeader>(0)->ether_type == kEtherTypeVlan && !take_off_tag(packet, snapshot))
+      [[unlikely]] {
     return;
   }
   const auto* ethernet = packet.at<EthernetHeader>(0);

@@ -34,8 +34,8 @@ class Testbed:
 
     __test__ = False  # not a class of tests, whatever its name says
 
-    def __init__(self, lab, driver):
-        self.topology = Topology(lab, driver)
+    def __init__(self, lab, driver, topology=Topology):
+        self.topology = topology(lab, driver)
         self.lab = lab
         self.client = self.topology.client
         self.host = self.topology.gateway_host

@@ -105,6 +105,27 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
   }
 }
 
+TEST(Config, APortWithoutADeviceIsAVlanOfAnother) {
+  ConfigInput input = good();
+  input.ports.emplace_back().name = "wan0.100";
+  const auto config = validate(input, 2);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->ports[2].vlan, 100);
+  EXPECT_EQ(config->ports[2].parent, 0);
+  for (const char* name : {"wan0.0", "wan0.4095", "wan0.x", "wan0.", "lan9.100", "plain"}) {
+    input.ports[2].name = name;
+    const auto refused = validate(input, 2);
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().faults[0].path.rfind("ports[2].", 0), 0U) << name;
+  }
+  input.ports[2].name = "wan0.100";
+  input.ports[2].mtu = 9000;
+  EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2].mtu");
+  input.ports[2].mtu = 0;
+  input.ports[2].rx_descriptors = 512;
+  EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2]");
+}
+
 TEST(Config, LcoresAreDistinct) {
   ConfigInput lcores = good();
   lcores.lcores = {1, 2, 1};

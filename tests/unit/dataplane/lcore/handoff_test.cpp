@@ -36,7 +36,7 @@ class Gateway {
       counters.push_back(std::make_unique<LcoreCounters>(16, 64));
       WorkerContext context;
       context.number = i;
-      context.ports = {wan.id(), lan.id()};
+      context.ports = {{wan.id(), 0}, {lan.id(), 0}};
       context.rcu = &rcu;
       context.punt = &punt;
       context.handoff = &handoff;

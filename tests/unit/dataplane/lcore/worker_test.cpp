@@ -42,7 +42,7 @@ class Gateway {
     punt.add_port(setup.twin ? twin("wan0", world.wan_mac) : nullptr, world.wan_mac);
     punt.add_port(setup.twin ? twin("lan0", world.lan_mac) : nullptr, world.lan_mac);
     WorkerContext context;
-    context.ports = {wan.id(), lan.id()};
+    context.ports = {{wan.id(), 0}, {lan.id(), 0}};
     context.rcu = &rcu;
     context.punt = &punt;
     context.handoff = &handoff;
