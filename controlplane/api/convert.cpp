@@ -27,14 +27,12 @@ std::vector<std::string> later_fields(const v1::Service& service) {
   note(!spec.ip_family_policy().empty(), "spec.ipFamilyPolicy");
   note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
   note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
-  note(spec.load_balancer_source_ranges_size() > 0, "spec.loadBalancerSourceRanges");
   note(spec.has_session_affinity_config(), "spec.sessionAffinityConfig");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
   note(spec.publish_not_ready_addresses(), "spec.publishNotReadyAddresses");
   note(spec.selector_size() > 0, "spec.selector");
   note(!spec.external_name().empty(), "spec.externalName");
   note(spec.forwarding().has_timers(), "spec.forwarding.timers");
-  note(spec.forwarding().deny_source_ranges_size() > 0, "spec.forwarding.denySourceRanges");
   for (int i = 0; i < spec.ports_size(); ++i) {
     note(spec.ports(i).node_port() != 0, "spec.ports[" + std::to_string(i) + "].nodePort");
   }
@@ -84,6 +82,15 @@ void fill(const model::Endpoint& endpoint, v1::Endpoint& message) {
   }
 }
 
+void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
+  for (const IpPrefix& prefix : options.source_ranges) {
+    spec.add_load_balancer_source_ranges(to_string(prefix));
+  }
+  for (const IpPrefix& prefix : options.deny_source_ranges) {
+    spec.mutable_forwarding()->add_deny_source_ranges(to_string(prefix));
+  }
+}
+
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_type("LoadBalancer");
   spec.set_session_affinity("None");
@@ -92,6 +99,7 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode("FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints("drop");
+  fill(service.options, spec);
   for (const IpAddress& vip : service.vips) {
     spec.add_load_balancer_ips(to_string(vip));
   }
@@ -213,6 +221,10 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.session_affinity = spec.session_affinity();
   input.external_traffic_policy = spec.external_traffic_policy();
   input.internal_traffic_policy = spec.internal_traffic_policy();
+  input.source_ranges.assign(spec.load_balancer_source_ranges().begin(),
+                             spec.load_balancer_source_ranges().end());
+  input.deny_source_ranges.assign(spec.forwarding().deny_source_ranges().begin(),
+                                  spec.forwarding().deny_source_ranges().end());
   for (const v1::ServicePort& port : spec.ports()) {
     input.ports.push_back(
         {port.name(), port.protocol(), port.port(), port.target_port(), port.app_protocol()});

@@ -188,6 +188,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   auto made = std::make_shared<ServicePort>();
   made->id = port.id;
   made->protocol = spec.protocol;
+  take_over_ranges(service, before, *made);
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];
@@ -257,6 +258,35 @@ void ServiceCompiler::release_port(const CompiledPort& port, std::uint64_t epoch
   }
   port_ids_.give_back(port.id, epoch);
   disruptive_ = true;
+}
+
+// Services with the same prefixes, in whatever order, share one set; so equal sets are one pointer.
+std::shared_ptr<const SourceRanges> ServiceCompiler::ranges_for(std::vector<IpPrefix> prefixes) {
+  if (prefixes.empty()) {
+    return nullptr;
+  }
+  std::sort(prefixes.begin(), prefixes.end());
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+  const auto cached = ranges_cache_.find(prefixes);
+  if (cached != ranges_cache_.end()) {
+    if (auto ranges = cached->second.lock()) {
+      return ranges;
+    }
+  }
+  std::erase_if(ranges_cache_, [](const auto& entry) { return entry.second.expired(); });
+  auto ranges = std::make_shared<const SourceRanges>(prefixes);
+  ranges_cache_[std::move(prefixes)] = ranges;
+  return ranges;
+}
+
+void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPort* before,
+                                       ServicePort& port) {
+  port.allowed = ranges_for(service.options.source_ranges);
+  port.denied = ranges_for(service.options.deny_source_ranges);
+  if (before != nullptr &&
+      (before->port->allowed != port.allowed || before->port->denied != port.denied)) {
+    disruptive_ = true;
+  }
 }
 
 std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(

@@ -111,6 +111,9 @@ class ServiceCompiler {
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
   void release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id, std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
+  std::shared_ptr<const SourceRanges> ranges_for(std::vector<IpPrefix> prefixes);
+  // Live flows are judged again when who may open one has changed.
+  void take_over_ranges(const Service& service, const CompiledPort* before, ServicePort& port);
   std::shared_ptr<const MaglevTable> maglev_for(const std::vector<MaglevEndpoint>& endpoints);
   void place_frontends(const CompiledService& service);
   void withdraw_frontends(const CompiledService& service);
@@ -130,6 +133,7 @@ class ServiceCompiler {
   std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
   std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
   std::size_t sweep_at_ = 64;  // entries in the cache at which the dead ones go
+  std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
 
   // Since the last build().
   std::map<std::uint32_t, Binding> changed_bindings_;

@@ -65,6 +65,8 @@ struct ServiceInput {
   std::string session_affinity;
   std::string external_traffic_policy;
   std::string internal_traffic_policy;
+  std::vector<std::string> source_ranges;
+  std::vector<std::string> deny_source_ranges;
   std::vector<ServicePortInput> ports;
   std::vector<EndpointInput> endpoints;
   std::vector<std::string> later;  // paths of fields that are set and not built yet
@@ -111,12 +113,21 @@ struct VipFields {
   friend bool operator==(const VipFields&, const VipFields&) { return true; }
 };
 
+// How a service treats its clients and their flows.
+struct ServiceOptions {
+  std::vector<IpPrefix> source_ranges;  // as they were given; empty: everybody
+  std::vector<IpPrefix> deny_source_ranges;
+
+  friend bool operator==(const ServiceOptions&, const ServiceOptions&) = default;
+};
+
 struct Service {
   ServiceName name;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
   std::vector<IpAddress> vips;
   VipFields vip_fields;
+  ServiceOptions options;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
 

@@ -310,6 +310,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.labels = input.labels;
   service.annotations = input.annotations;
   check_vips(input, spec, service, faults);
+  service.options = validate_options(input, spec, faults);
   service.ports = check_ports(input, spec, faults);
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;

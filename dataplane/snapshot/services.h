@@ -4,6 +4,7 @@
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/maglev.h"
+#include "dataplane/snapshot/source_ranges.h"
 
 #include <array>
 #include <cstdint>
@@ -20,9 +21,11 @@ enum class ForwardingMode : std::uint8_t { kFullNat, kDnat, kTunnel };
 struct ServicePort {
   std::uint32_t id = 0;  // dense and stable while the port exists; index of its counters
   ForwardingMode mode = ForwardingMode::kFullNat;
-  std::uint8_t protocol = 0;                  // IP protocol number
-  std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
-  std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
+  std::uint8_t protocol = 0;                              // IP protocol number
+  std::shared_ptr<const MaglevTable> maglev;              // null: no usable backend
+  std::vector<std::uint32_t> binding_slots;               // by endpoint index of `maglev`
+  std::shared_ptr<const SourceRanges> allowed = nullptr;  // clients; null: everybody
+  std::shared_ptr<const SourceRanges> denied = nullptr;   // of those; null: nobody
 };
 
 // What an address of ours is for. Lookup is by address first, then in its port table.

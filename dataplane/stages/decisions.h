@@ -32,6 +32,16 @@ template <typename Key>
   return {slot, &snapshot.bindings->at(slot)};
 }
 
+// Whether the service refuses this client (the real one), and as what; else Drop::kNone. Before
+// everything else a service decides, its having no backend included (KUBERNETES 3.5).
+[[nodiscard]] inline Drop refusal(const ServicePort& service, const IpAddress& client) {
+  if (service.denied != nullptr && service.denied->contains(client)) {
+    return Drop::kSourceDenied;
+  }
+  return service.allowed == nullptr || service.allowed->contains(client) ? Drop::kNone
+                                                                         : Drop::kSourceRange;
+}
+
 template <Family F>
 [[nodiscard]] std::span<const SnatAddress> snat_addresses(const Snapshot& snapshot) {
   return F == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
@@ -47,5 +57,16 @@ template <Family F>
 // or UDP that can go on at another endpoint, its own being removed.
 template <Family F>
 [[nodiscard]] bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot);
+
+// The service port whose flow this is, while it is there and has this frontend; else null.
+template <Family F>
+[[nodiscard]] const ServicePort* service_of(const FlowHot<F>& flow, const FlowCold& cold,
+                                            const Snapshot& snapshot);
+
+// As refusal(), for a flow that was admitted under another policy; kNone for one that was judged by
+// this one.
+template <Family F>
+[[nodiscard]] Drop refusal_since(const FlowHot<F>& flow, const FlowCold& cold,
+                                 const Snapshot& snapshot);
 
 }  // namespace sluice

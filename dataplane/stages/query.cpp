@@ -255,6 +255,11 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
   const FlowRef ref = state.flows<F>().find(packet.key<F>());
   if (ref.valid() && !is_over(ref, state.flows<F>().hot(ref.index()), snapshot)) {
     explain_flow<F>(answer, ref, snapshot, state);
+    const Drop refused = refusal_since(state.flows<F>().hot(ref.index()),
+                                       state.flows<F>().cold(ref.index()), snapshot);
+    if (refused != Drop::kNone) {
+      explain_drop(answer, refused, "find_flow: the flow ends, its client is shut out by now");
+    }
     return;
   }
   answer.steps.emplace_back("find_flow: no flow");

@@ -151,11 +151,16 @@ void World::set_dns_backends(const std::vector<std::uint32_t>& usable) {
     const bool used = std::find(usable.begin(), usable.end(), i) != usable.end();
     endpoints.push_back({backends[i], 5353, static_cast<std::uint16_t>(used ? 1 : 0)});
   }
+  change_service(kDnsId,
+                 [&](ServicePort& service) { service.maglev = MaglevTable::build(endpoints, 42); });
+}
+
+void World::change_service(std::uint32_t id, const std::function<void(ServicePort&)>& change) {
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   for (Frontend& frontend : entry->frontends) {
-    if (frontend.service->id == kDnsId) {
+    if (frontend.service->id == id) {
       auto service = std::make_shared<ServicePort>(*frontend.service);
-      service->maglev = MaglevTable::build(endpoints, 42);
+      change(*service);
       frontend.service = service;
     }
   }

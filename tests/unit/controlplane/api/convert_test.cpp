@@ -27,7 +27,10 @@ v1::Service full() {
            ports { name: "dns" protocol: "UDP" port: 53 }
            endpoints { addresses: "10.0.0.1" hostname: "h" node_name: "n" zone: "z"
                        conditions { ready: false serving: true terminating: true } weight: 7 }
-           endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } } }
+           endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } }
+           load_balancer_source_ranges: "192.0.2.0/24"
+           load_balancer_source_ranges: "2001:db8::/32"
+           forwarding { deny_source_ranges: "192.0.2.128/25" } }
   )");
 }
 
@@ -97,7 +100,6 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { ip_family_policy: 'SingleStack' }", "s.spec.ipFamilyPolicy"},
       {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
       {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
-      {"spec { load_balancer_source_ranges: '10.0.0.0/8' }", "s.spec.loadBalancerSourceRanges"},
       {"spec { session_affinity: 'ClientIP' }", "s.spec.sessionAffinity"},
       {"spec { session_affinity_config { } }", "s.spec.sessionAffinityConfig"},
       {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
@@ -113,9 +115,7 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { forwarding { mode: 'DNAT' } }", "s.spec.forwarding.mode"},
       {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
       {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
-      {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"},
-      {"spec { forwarding { deny_source_ranges: '10.0.0.0/8' } }",
-       "s.spec.forwarding.denySourceRanges"}};
+      {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"}};
   for (const auto& [change, path] : cases) {
     SCOPED_TRACE(change);
     v1::Service message = full();

@@ -130,6 +130,39 @@ TEST(Compile, AnEndpointServesTheVipsOfItsFamilyOnly) {
   EXPECT_NE(world.at("2001:db8::1"), nullptr) << "known, so that it is dropped as no_backend";
 }
 
+TEST(Compile, ServicesWithTheSameSourceRangesShareThemAndOthersHaveNone) {
+  Compiled world;
+  const IpPrefix home = *parse_prefix("192.0.2.0/24");
+  const IpPrefix office = *parse_prefix("2001:db8::/32");
+  Service one = service("one", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  Service two = service("two", {"192.0.2.2"}, {endpoint("10.0.0.1")});
+  one.options.source_ranges = {home, office};
+  two.options.source_ranges = {office, home, home};
+  two.options.deny_source_ranges = {home};
+  world.put(one);
+  world.put(two);
+  world.put(service("three", {"192.0.2.3"}, {endpoint("10.0.0.1")}));
+  EXPECT_EQ(world.at("192.0.2.1")->allowed, world.at("192.0.2.2")->allowed);
+  EXPECT_TRUE(world.at("192.0.2.1")->allowed->contains(*parse_ip("192.0.2.9")));
+  EXPECT_TRUE(world.at("192.0.2.2")->denied->contains(*parse_ip("192.0.2.9")));
+  EXPECT_EQ(world.at("192.0.2.3")->allowed, nullptr);
+  EXPECT_EQ(world.at("192.0.2.3")->denied, nullptr);
+}
+
+TEST(Compile, OnlyAChangeOfTheSourceRangesHasLiveFlowsJudgedAgain) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  world.put(web);
+  web.options.source_ranges = {*parse_prefix("192.0.2.0/24")};
+  EXPECT_TRUE(world.put(web).disruptive);
+  web.labels["a"] = "b";
+  EXPECT_FALSE(world.put(web).disruptive);
+  web.options.deny_source_ranges = {*parse_prefix("192.0.2.0/25")};
+  EXPECT_TRUE(world.put(web).disruptive);
+  web.options = {};
+  EXPECT_TRUE(world.put(web).disruptive);
+}
+
 TEST(Compile, ADrainedEndpointKeepsItsSlotAndTakesNoNewFlows) {
   Compiled world;
   world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));

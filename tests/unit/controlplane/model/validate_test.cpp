@@ -55,6 +55,18 @@ const std::vector<Case>& wrong_services() {
        "s.spec.loadBalancerIPs[1]"},
       {"a VIP given twice", [](auto& s) { s.load_balancer_ip = "203.0.113.10"; },
        "s.spec.loadBalancerIP"},
+      {"a source range without a length", [](auto& s) { s.source_ranges = {"10.0.0.0"}; },
+       "s.spec.loadBalancerSourceRanges[0]"},
+      {"a source range of 33 bits",
+       [](auto& s) {
+         s.source_ranges = {"0.0.0.0/0", "10.0.0.0/33"};
+       },
+       "s.spec.loadBalancerSourceRanges[1]"},
+      {"more source ranges than a list has",
+       [](auto& s) { s.source_ranges.assign(10'001, "10.0.0.0/8"); },
+       "s.spec.loadBalancerSourceRanges"},
+      {"a denied range that is a name", [](auto& s) { s.deny_source_ranges = {"home"}; },
+       "s.spec.forwarding.denySourceRanges[0]"},
       {"no port",
        [](auto& s) {
          s.ports.clear();
@@ -155,6 +167,18 @@ TEST(Validate, OneAddressServesTwiceWhenEachPortOfItIsAnother) {
   Faults faults;
   EXPECT_EQ(validate(input, "s", faults).endpoints.size(), 2U);
   EXPECT_TRUE(faults.empty());
+}
+
+TEST(Validate, SourceRangesLoseTheSpacesAroundThemAndTheirHostBitsAsInKubernetes) {
+  ServiceInput input = good();
+  input.source_ranges = {" 10.1.2.3/8 ", "2001:db8::1/32", "0.0.0.0/0"};
+  Faults faults;
+  const ServiceOptions options = validate(input, "s", faults).options;
+  EXPECT_TRUE(faults.empty());
+  ASSERT_EQ(options.source_ranges.size(), 3U);
+  EXPECT_EQ(to_string(options.source_ranges[0]), "10.0.0.0/8");
+  EXPECT_EQ(to_string(options.source_ranges[1]), "2001:db8::/32");
+  EXPECT_EQ(to_string(options.source_ranges[2]), "0.0.0.0/0");
 }
 
 TEST(Validate, AnEmptyNamespaceIsDefault) {
