@@ -27,12 +27,10 @@ std::vector<std::string> later_fields(const v1::Service& service) {
   note(!spec.ip_family_policy().empty(), "spec.ipFamilyPolicy");
   note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
   note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
-  note(spec.has_session_affinity_config(), "spec.sessionAffinityConfig");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
   note(spec.publish_not_ready_addresses(), "spec.publishNotReadyAddresses");
   note(spec.selector_size() > 0, "spec.selector");
   note(!spec.external_name().empty(), "spec.externalName");
-  note(spec.forwarding().has_timers(), "spec.forwarding.timers");
   for (int i = 0; i < spec.ports_size(); ++i) {
     note(spec.ports(i).node_port() != 0, "spec.ports[" + std::to_string(i) + "].nodePort");
   }
@@ -89,11 +87,27 @@ void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
   for (const IpPrefix& prefix : options.deny_source_ranges) {
     spec.mutable_forwarding()->add_deny_source_ranges(to_string(prefix));
   }
+  spec.set_session_affinity(options.affinity_seconds == 0 ? "None" : "ClientIP");
+  if (options.affinity_seconds != 0) {
+    spec.mutable_session_affinity_config()->mutable_client_ip()->set_timeout_seconds(
+        static_cast<std::int32_t>(options.affinity_seconds));
+  }
+  if ((options.udp_ms | options.tcp_established_ms | options.tcp_transitory_ms) != 0) {
+    const auto text = [](std::uint32_t ms) { return ms == 0 ? "" : model::duration_text(ms); };
+    v1::Timers& timers = *spec.mutable_forwarding()->mutable_timers();
+    timers.set_udp(text(options.udp_ms));
+    timers.set_tcp_established(text(options.tcp_established_ms));
+    timers.set_tcp_transitory(text(options.tcp_transitory_ms));
+  }
+  spec.mutable_forwarding()->set_mss_clamp(options.mss_clamp);
+  if (options.drain_deadline_ms != 0) {
+    spec.mutable_forwarding()->set_drain_deadline(model::duration_text(options.drain_deadline_ms));
+  }
+  spec.mutable_forwarding()->set_on_endpoint_removal("keep");
 }
 
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_type("LoadBalancer");
-  spec.set_session_affinity("None");
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
@@ -221,6 +235,16 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.session_affinity = spec.session_affinity();
   input.external_traffic_policy = spec.external_traffic_policy();
   input.internal_traffic_policy = spec.internal_traffic_policy();
+  input.has_affinity_config = spec.has_session_affinity_config();
+  if (spec.session_affinity_config().client_ip().has_timeout_seconds()) {
+    input.affinity_seconds = spec.session_affinity_config().client_ip().timeout_seconds();
+  }
+  input.udp_timer = spec.forwarding().timers().udp();
+  input.tcp_established_timer = spec.forwarding().timers().tcp_established();
+  input.tcp_transitory_timer = spec.forwarding().timers().tcp_transitory();
+  input.mss_clamp = spec.forwarding().mss_clamp();
+  input.drain_deadline = spec.forwarding().drain_deadline();
+  input.on_endpoint_removal = spec.forwarding().on_endpoint_removal();
   input.source_ranges.assign(spec.load_balancer_source_ranges().begin(),
                              spec.load_balancer_source_ranges().end());
   input.deny_source_ranges.assign(spec.forwarding().deny_source_ranges().begin(),

@@ -2,6 +2,7 @@
 #include "controlplane/model/compile.h"
 
 #include "controlplane/model/validate.h"
+#include "dataplane/net/headers.h"
 
 #include <algorithm>
 
@@ -51,6 +52,13 @@ std::vector<const Endpoint*> members_of(const Service& service, const ServicePor
     return before_in_order(a->address, target_of(*a, spec), b->address, target_of(*b, spec));
   });
   return members;
+}
+
+FlowOptions flow_options_of(const ServiceOptions& options, std::uint8_t protocol) {
+  if (protocol == kProtocolUdp) {
+    return {.idle_ms = options.udp_ms};
+  }
+  return {options.tcp_established_ms, options.tcp_transitory_ms, options.mss_clamp};
 }
 
 const CompiledPort* port_of(const CompiledService& service, Family family, PortKey key) {
@@ -139,6 +147,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   withdraw_frontends(before);
   CompiledService after;
   after.vips = service.vips;
+  after.drain_deadline_ms = service.options.drain_deadline_ms;
   for (const ServicePortSpec& spec : service.ports) {
     for (const Family family : families_of(service)) {
       const CompiledPort* kept = port_of(before, family, {spec.port, spec.protocol});
@@ -152,6 +161,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   }
   place_frontends(after);
   services_[key] = std::move(after);
+  note_draining(key);
 }
 
 void ServiceCompiler::remove(const std::string& provider, const ServiceName& name,
@@ -164,7 +174,47 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
   for (const CompiledPort& port : at->second.ports) {
     release_port(port, epoch);
   }
+  draining_.erase(at->first);
   services_.erase(at);
+}
+
+void ServiceCompiler::note_draining(const Key& key) {
+  const CompiledService& service = services_[key];
+  const auto waits = [](const CompiledPort& port) {
+    return std::any_of(port.endpoints.begin(), port.endpoints.end(), [](const auto& endpoint) {
+      return endpoint.state == BindingState::kDraining && !endpoint.drained;
+    });
+  };
+  if (service.drain_deadline_ms != 0 &&
+      std::any_of(service.ports.begin(), service.ports.end(), waits)) {
+    draining_.insert(key);
+  } else {
+    draining_.erase(key);
+  }
+}
+
+// The slot stays with its endpoint, in an incarnation that no flow is on: those there are find
+// themselves stale at their next packet, and do not come to life again with the endpoint.
+bool ServiceCompiler::expire_drains() {
+  bool any = false;
+  for (const Key& key : std::set<Key>(draining_)) {
+    CompiledService& service = services_[key];
+    for (CompiledPort& port : service.ports) {
+      for (CompiledEndpoint& endpoint : port.endpoints) {
+        if (endpoint.state != BindingState::kDraining || endpoint.drained ||
+            now_ms_ - endpoint.draining_since_ms < service.drain_deadline_ms) {
+          continue;
+        }
+        endpoint.drained = any = true;
+        incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
+        changed_bindings_[endpoint.slot] = {
+            endpoint.address, endpoint.port, port.id,
+            BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])};
+      }
+    }
+    note_draining(key);
+  }
+  return any;
 }
 
 CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
@@ -189,6 +239,8 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   made->id = port.id;
   made->protocol = spec.protocol;
   take_over_ranges(service, before, *made);
+  made->flow_options = flow_options_of(service.options, spec.protocol);
+  made->affinity_ms = service.options.affinity_seconds * 1'000;
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];
@@ -200,6 +252,8 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     if (old != nullptr) {
       endpoint.slot = old->slot;
       endpoint.state = old->state;
+      endpoint.draining_since_ms = old->draining_since_ms;
+      endpoint.drained = old->drained;
     }
     bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
     ring.push_back({endpoint.address, endpoint.port,
@@ -233,6 +287,8 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
     return;
   }
   endpoint.state = state;
+  endpoint.draining_since_ms = now_ms_;
+  endpoint.drained = false;
   changed_bindings_[endpoint.slot] = {endpoint.address, endpoint.port, port.id,
                                       BindingStateByte::make(state, incarnations_[endpoint.slot])};
 }

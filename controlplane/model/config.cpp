@@ -328,6 +328,21 @@ std::optional<std::uint64_t> parse_duration_us(const std::string& text) {
   return total;
 }
 
+std::string duration_text(std::uint64_t milliseconds) {
+  std::string text;
+  for (const auto& [unit, factor] : {std::pair{"h", 3'600'000ULL}, {"m", 60'000ULL}}) {
+    if (milliseconds >= factor) {
+      text += std::to_string(milliseconds / factor) + unit;
+      milliseconds %= factor;
+    }
+  }
+  if (milliseconds % 1'000 != 0) {
+    return text + std::to_string(milliseconds) + "ms";
+  }
+  return milliseconds == 0 && !text.empty() ? text
+                                            : text + std::to_string(milliseconds / 1'000) + "s";
+}
+
 std::optional<std::uint64_t> parse_size(const std::string& text) {
   std::string_view rest = text;
   const auto size = take(rest, kSizes);

@@ -102,6 +102,8 @@ std::optional<Fault> check_snat_dedicated(const Config& config,
 
 // "120s", "100us", "2h4m"; nothing for anything else. Microseconds.
 std::optional<std::uint64_t> parse_duration_us(const std::string& text);
+// The shortest text that parse_duration_us reads as this again: "2h4m", "1500ms".
+std::string duration_text(std::uint64_t milliseconds);
 // "512MiB", "1GiB", "64KiB", "4096"; nothing for anything else. Bytes.
 std::optional<std::uint64_t> parse_size(const std::string& text);
 

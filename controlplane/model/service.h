@@ -67,6 +67,14 @@ struct ServiceInput {
   std::string internal_traffic_policy;
   std::vector<std::string> source_ranges;
   std::vector<std::string> deny_source_ranges;
+  bool has_affinity_config = false;
+  std::optional<std::int64_t> affinity_seconds;
+  std::string udp_timer;
+  std::string tcp_established_timer;
+  std::string tcp_transitory_timer;
+  std::uint32_t mss_clamp = 0;
+  std::string drain_deadline;
+  std::string on_endpoint_removal;
   std::vector<ServicePortInput> ports;
   std::vector<EndpointInput> endpoints;
   std::vector<std::string> later;  // paths of fields that are set and not built yet
@@ -117,6 +125,13 @@ struct VipFields {
 struct ServiceOptions {
   std::vector<IpPrefix> source_ranges;  // as they were given; empty: everybody
   std::vector<IpPrefix> deny_source_ranges;
+  std::uint32_t affinity_seconds = 0;  // 0: no affinity
+  // 0: as the gateway has them.
+  std::uint32_t udp_ms = 0;
+  std::uint32_t tcp_established_ms = 0;
+  std::uint32_t tcp_transitory_ms = 0;
+  std::uint16_t mss_clamp = 0;          // 0: none
+  std::uint32_t drain_deadline_ms = 0;  // 0: none
 
   friend bool operator==(const ServiceOptions&, const ServiceOptions&) = default;
 };

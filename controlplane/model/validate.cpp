@@ -61,12 +61,13 @@ void check_annotations(const ServiceInput& input, const std::string& path, Fault
 void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
   check_word(input.type, "LoadBalancer", {"ClusterIP", "NodePort", "ExternalName"}, spec + ".type",
              faults);
-  check_word(input.session_affinity, "None", {"ClientIP"}, spec + ".sessionAffinity", faults);
   check_word(input.external_traffic_policy, "Cluster", {"Local"}, spec + ".externalTrafficPolicy",
              faults);
   check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
              faults);
   check_word(input.mode, "FULL_NAT", {"DNAT", "TUNNEL"}, spec + ".forwarding.mode", faults);
+  check_word(input.on_endpoint_removal, "keep", {"reset"}, spec + ".forwarding.onEndpointRemoval",
+             faults);
   check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(

@@ -147,6 +147,7 @@ void Reconciler::want(const model::Topology::Neighbour& neighbour) {
 }
 
 void Reconciler::write(std::vector<PendingWrite>& writes) {
+  compiler_.set_time(clock_ms());
   for (PendingWrite& write : writes) {
     const auto since = Clock::now();
     model::Result<model::Plan> planned = plan(write.transaction);
@@ -398,6 +399,8 @@ void Reconciler::note_latency(std::uint64_t nanoseconds) {
 
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
+  compiler_.set_time(clock_ms());
+  dirty_ = compiler_.expire_drains() || dirty_;
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
   // because there is always a newer one.
   if (dataplane_.confirmed(house_ticket_)) {

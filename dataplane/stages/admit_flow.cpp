@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// May it open a flow, and to whom? Maglev picks among the usable backends, the way there and back
-// is looked up, a SNAT tuple is taken, and both keys are entered: all of it, or none.
+// May it open a flow, and to whom? Affinity, else Maglev picks among the usable backends, the way
+// there and back is looked up, a SNAT tuple is taken, and both keys are entered: all of it, or
+// none.
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 #include "dataplane/state/aging.h"
@@ -61,6 +62,16 @@ void close_replaced(FlowRef replaces, FlowTable<F>& flows, LcoreState& state) {
   }
 }
 
+// Only a flow that opens refreshes it; its packets do not.
+void remember_affinity(const ServicePort& service, const Choice& choice, const IpAddress& client,
+                       LcoreState& state) {
+  const Affinity::Pinned where{choice.slot, choice.binding->state.incarnation()};
+  if (affinity_of(state, client)
+          .remember(client, service.id, where, state.now_ms, service.affinity_ms)) {
+    state.counters.affinity_evicted.add(1);
+  }
+}
+
 template <Family F>
 void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
@@ -71,7 +82,8 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   if (packet.flow.valid()) {
     return;
   }
-  const Choice choice = choose_binding(*packet.service, key, snapshot);
+  const ServicePort& service = *packet.service;
+  const Choice choice = choose_binding(service, key, snapshot, state);
   const Way there = way_to(choice.binding->address, snapshot);
   const Way back = way_to(IpAddress(key.source), snapshot);
   if (!there.routed || !back.routed) {
@@ -86,12 +98,17 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     return;
   }
   set_checksum_deltas(flow);
-  packet.flow = flows.insert(flow, {.service_port = packet.service->id, .opened_ms = state.now_ms});
+  FlowCold cold{.service_port = service.id, .opened_ms = state.now_ms};
+  set_options(flow, cold, service.flow_options);
+  packet.flow = flows.insert(flow, cold);
   if (!packet.flow.valid()) {
     packet.decide_drop(Drop::kFlowTableFull);
     return;
   }
-  state.counters.services[packet.service->id].flows_opened.add(1);
+  if (service.affinity_ms != 0) {
+    remember_affinity(service, choice, IpAddress(key.source), state);
+  }
+  state.counters.services[service.id].flows_opened.add(1);
   state.counters.bindings[choice.slot].flows_opened.add(1);
 }
 

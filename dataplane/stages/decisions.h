@@ -4,7 +4,9 @@
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/stages/packet.h"
 #include "dataplane/state/flow.h"
+#include "dataplane/state/lcore_state.h"
 
+#include <optional>
 #include <span>
 
 // Decisions that more than one stage, and `explain`, take: each is made in one place.
@@ -23,10 +25,46 @@ struct Way {
 struct Choice {
   std::uint32_t slot = 0;
   const Binding* binding = nullptr;
+  bool by_affinity = false;  // else by Maglev
 };
+
+// Whose table has the affinity of this client: that of the one lcore there is. With several it is
+// the owner f(client), which may be another than the flow's.
+[[nodiscard]] inline Affinity& affinity_of(LcoreState& state, const IpAddress& /*client*/) {
+  return state.affinity;
+}
+[[nodiscard]] inline const Affinity& affinity_of(const LcoreState& state,
+                                                 const IpAddress& /*client*/) {
+  return state.affinity;
+}
+
+// Where the service's affinity sends the client, if that takes new flows still: not one that
+// drains, is gone, or whose slot is another's by now.
+[[nodiscard]] inline std::optional<Choice> choose_by_affinity(const ServicePort& service,
+                                                              const IpAddress& client,
+                                                              const Snapshot& snapshot,
+                                                              const LcoreState& state) {
+  const auto pinned =
+      affinity_of(state, client).find(client, service.id, state.now_ms, service.affinity_ms);
+  if (!pinned || snapshot.bindings->state(pinned->slot) !=
+                     BindingStateByte::make(BindingState::kActive, pinned->incarnation)) {
+    return std::nullopt;
+  }
+  const Binding& binding = snapshot.bindings->at(pinned->slot);
+  if (binding.service_port != service.id) {
+    return std::nullopt;
+  }
+  return Choice{pinned->slot, &binding, true};
+}
+
 template <typename Key>
 [[nodiscard]] Choice choose_binding(const ServicePort& service, const Key& key,
-                                    const Snapshot& snapshot) {
+                                    const Snapshot& snapshot, const LcoreState& state) {
+  if (service.affinity_ms != 0) {
+    if (const auto choice = choose_by_affinity(service, IpAddress(key.source), snapshot, state)) {
+      return *choice;
+    }
+  }
   const std::uint16_t endpoint = service.maglev->pick(maglev_hash(key, snapshot.maglev_seed));
   const std::uint32_t slot = service.binding_slots[endpoint];
   return {slot, &snapshot.bindings->at(slot)};

@@ -15,7 +15,7 @@ template <Family F>
 FlowRow row_of(const FlowHot<F>& flow, const FlowCold& cold, std::uint32_t now_ms,
                std::uint32_t lcore) {
   const std::uint32_t idle = now_ms - flow.last_seen_ms;
-  const std::uint32_t timeout = facts_of(flow.state).timeout_ms;
+  const std::uint32_t timeout = timeout_ms(flow, cold);
   FlowRow row;
   row.protocol = flow.protocol;
   row.client = {IpAddress(flow.client), flow.client_port.host()};
@@ -211,7 +211,7 @@ template <Family F>
 void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot,
                  const LcoreState& state) {
   const ServicePort& service = *packet.service;
-  const Choice choice = choose_binding(service, packet.key<F>(), snapshot);
+  const Choice choice = choose_binding(service, packet.key<F>(), snapshot, state);
   answer.has_flow = true;
   answer.flow.protocol = packet.protocol;
   answer.flow.client = {IpAddress(packet.key<F>().source), packet.key<F>().source_port.host()};
@@ -221,7 +221,8 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   answer.flow.binding_slot = choice.slot;
   answer.flow.service_port = service.id;
   answer.backend_state = name_of_state(choice.binding->state.state());
-  answer.steps.push_back("admit_flow: Maglev picks " +
+  answer.steps.push_back((choice.by_affinity ? "admit_flow: the client's affinity is with "
+                                             : "admit_flow: Maglev picks ") +
                          to_string(choice.binding->address, choice.binding->port));
   if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), snapshot,
                        state)) {

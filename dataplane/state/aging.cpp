@@ -51,7 +51,7 @@ void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_m
   if (flow.state == FlowState::kFree) {
     return;
   }
-  const bool expired = now_ms - flow.last_seen_ms >= facts_of(flow.state).timeout_ms;
+  const bool expired = now_ms - flow.last_seen_ms >= timeout_ms(flow, flows.cold(index));
   if (flow.state == FlowState::kQuarantine) {
     if (expired) {
       flows.erase(index);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a service's options do to its clients' flows, in both families from one description.
+#include "dataplane/state/aging.h"
 #include "tests/support/world.h"
 
 #include <gtest/gtest.h>
@@ -105,6 +106,208 @@ TEST_P(Policies, AFlowOfAServiceThatIsGoneIsNotJudgedByWhoeverHasItsFrontendNow)
   });
   ++world.snapshot.policy_epoch;
   EXPECT_EQ(world.run(frame, World::kWan).frame, before.frame);
+}
+
+// --- session affinity
+
+std::size_t backend_of(const World& world, const Outcome& sent) {
+  const IpAddress to = read_frame(sent.frame).destination;
+  return static_cast<std::size_t>(std::find(world.backends.begin(), world.backends.end(), to) -
+                                  world.backends.begin());
+}
+
+// Which backend a new flow of the client gets; 3 for none.
+std::size_t open_dns(World& world, std::uint16_t client_port) {
+  const Frame frame = make_frame(world.from_client(kProtocolUdp, client_port));
+  return backend_of(world, world.run(frame, World::kWan));
+}
+
+void give_affinity(World& world, std::uint32_t seconds) {
+  world.change_service(World::kDnsId, [&](ServicePort& s) { s.affinity_ms = seconds * 1'000; });
+}
+
+TEST_P(Policies, WithAffinityAClientsFlowsGoToOneBackendAndWithoutItToAll) {
+  World plain(GetParam());
+  World affine(GetParam());
+  give_affinity(affine, 10);
+  std::set<std::size_t> spread;
+  std::set<std::size_t> kept;
+  for (std::uint16_t port = 4000; port < 4050; ++port) {
+    spread.insert(open_dns(plain, port));
+    kept.insert(open_dns(affine, port));
+  }
+  EXPECT_EQ(spread.size(), 3U);
+  EXPECT_EQ(kept.size(), 1U);
+}
+
+TEST_P(Policies, AffinityLastsAsLongAsItsTimeoutAfterTheLastNewFlow) {
+  World world(GetParam());
+  give_affinity(world, 10);
+  const std::size_t first = open_dns(world, 4000);
+  const std::size_t other = (first + 1) % 3;
+  world.set_dns_backends({static_cast<std::uint32_t>(other)});  // for Maglev; all are active still
+  world.state.now_ms += 9'999;
+  EXPECT_EQ(open_dns(world, 4001), first) << "and refreshed by this flow";
+  world.state.now_ms += 9'999;
+  EXPECT_EQ(open_dns(world, 4002), first);
+  world.state.now_ms += 9'999;
+  EXPECT_EQ(open_dns(world, 4002), first) << "a packet of an open flow, which refreshes nothing";
+  world.state.now_ms += 1;
+  EXPECT_EQ(open_dns(world, 4003), other);
+}
+
+TEST_P(Policies, AffinityMovesOnAtOnceWhenItsBackendTakesNoNewFlows) {
+  for (const BindingState state :
+       {BindingState::kDraining, BindingState::kRemoved, BindingState::kFree}) {
+    SCOPED_TRACE(static_cast<int>(state));
+    World world(GetParam());
+    give_affinity(world, 10);
+    const auto first = static_cast<std::uint32_t>(open_dns(world, 4000));
+    const std::uint32_t other = (first + 1) % 3;
+    world.set_binding(World::dns_slot(first), state);
+    world.set_dns_backends({other});
+    EXPECT_EQ(open_dns(world, 4001), other);
+    world.set_binding(World::dns_slot(first), BindingState::kActive);
+    world.set_dns_backends({first});
+    EXPECT_EQ(open_dns(world, 4002), other) << "it stays where it went, whoever comes back";
+  }
+}
+
+TEST_P(Policies, AffinityOfASlotThatIsAnotherBindingsByNowIsNone) {
+  World world(GetParam());
+  give_affinity(world, 10);
+  const auto first = static_cast<std::uint32_t>(open_dns(world, 4000));
+  const std::uint32_t other = (first + 1) % 3;
+  world.set_binding(World::dns_slot(first), BindingState::kActive, 1);
+  world.set_dns_backends({other});
+  EXPECT_EQ(open_dns(world, 4001), other);
+}
+
+TEST_P(Policies, ExplainTellsWhenAffinityAndNotMaglevChooses) {
+  World world(GetParam());
+  give_affinity(world, 10);
+  const std::size_t first = open_dns(world, 4000);
+  const Explanation told = explain_client(world, kProtocolUdp, 4001);
+  EXPECT_EQ(told.flow.backend.address, world.backends[first]);
+  const bool said = std::any_of(told.steps.begin(), told.steps.end(), [](const auto& step) {
+    return step.find("affinity") != std::string::npos;
+  });
+  EXPECT_TRUE(said);
+}
+
+// --- timers
+
+template <Family F>
+void sweep(World& world, std::uint32_t ms) {
+  Aging<F> aging;
+  aging.run(world.state.flows<F>(), world.state.now_ms, world.counters);
+  for (std::uint32_t past = 0; past < ms; past += 100) {
+    world.state.now_ms += 100;
+    aging.run(world.state.flows<F>(), world.state.now_ms, world.counters);
+  }
+}
+void sweep(World& world, std::uint32_t ms) {
+  world.family == Family::kIpv4 ? sweep<Family::kIpv4>(world, ms) : sweep<Family::kIpv6>(world, ms);
+}
+
+TEST_P(Policies, AUdpFlowLivesAsLongAsItsServiceSays) {
+  World world(GetParam());
+  world.change_service(World::kDnsId, [](ServicePort& s) { s.flow_options.idle_ms = 5'000; });
+  open_dns(world, 4000);
+  EXPECT_EQ(explain_client(world, kProtocolUdp, 4000).flow.expires_ms, 5'000U);
+  sweep(world, 4'000);
+  EXPECT_EQ(world.counters.services[World::kDnsId].flows_closed.get(), 0U);
+  sweep(world, 2'500);
+  EXPECT_EQ(world.counters.services[World::kDnsId].flows_closed.get(), 1U);
+}
+
+TEST_P(Policies, ATcpFlowHasATimerForItsHandshakeAndOneForItsLife) {
+  World world(GetParam());
+  world.change_service(World::kWebId, [](ServicePort& s) {
+    s.flow_options = {.idle_ms = 60'000, .transitory_ms = 3'000};
+  });
+  const Outcome syn = world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+  EXPECT_EQ(explain_client(world, kProtocolTcp, 4000).flow.expires_ms, 3'000U);
+  world.run(make_frame(world.answer_to(syn.frame)), World::kLan);
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000, kTcpAck)), World::kWan);
+  EXPECT_EQ(explain_client(world, kProtocolTcp, 4000).flow.state, "established");
+  EXPECT_EQ(explain_client(world, kProtocolTcp, 4000).flow.expires_ms, 60'000U);
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000, kTcpAck | kTcpFin)), World::kWan);
+  EXPECT_EQ(explain_client(world, kProtocolTcp, 4000).flow.expires_ms, 3'000U);
+}
+
+TEST_P(Policies, OneTimerOfAServiceLeavesTheOthersAtTheirDefaults) {
+  World world(GetParam());
+  world.change_service(World::kWebId, [](ServicePort& s) { s.flow_options.idle_ms = 60'000; });
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+  EXPECT_EQ(explain_client(world, kProtocolTcp, 4000).flow.expires_ms, 240'000U);
+}
+
+// --- MSS clamp
+
+// A frame whose TCP header has these options, a multiple of four bytes.
+Frame with_options(const FrameSpec& spec, const std::vector<std::uint8_t>& options) {
+  FrameSpec longer = spec;
+  longer.payload = options.size();
+  Frame frame = make_frame(longer);
+  const std::size_t tcp = frame.size() - options.size() - 20;
+  std::copy(options.begin(), options.end(), frame.begin() + static_cast<std::ptrdiff_t>(tcp + 20));
+  frame[tcp + 12] = static_cast<std::uint8_t>((20 + options.size()) / 4 << 4U);
+  fix_checksums(frame);
+  return frame;
+}
+std::vector<std::uint8_t> options_of(const Frame& frame, std::size_t length) {
+  return {frame.end() - static_cast<std::ptrdiff_t>(length), frame.end()};
+}
+
+TEST_P(Policies, TheMssOfASynAndItsAnswerIsLoweredToTheClampAndNeverRaised) {
+  using Options = std::vector<std::uint8_t>;
+  struct Row {
+    const char* what;
+    Options given;
+    Options expected;
+  };
+  const std::vector<Row> rows{
+      {"1460", {2, 4, 5, 180}, {2, 4, 4, 176}},
+      {"1200 stays", {2, 4, 4, 176}, {2, 4, 4, 176}},
+      {"536 stays", {2, 4, 2, 24}, {2, 4, 2, 24}},
+      {"behind one NOP, at an odd place", {1, 2, 4, 5, 180, 1, 1, 0}, {1, 2, 4, 4, 176, 1, 1, 0}},
+      {"behind window scale", {1, 3, 3, 7, 2, 4, 5, 180}, {1, 3, 3, 7, 2, 4, 4, 176}},
+      {"behind window scale, odd", {3, 3, 7, 2, 4, 5, 180, 0}, {3, 3, 7, 2, 4, 4, 176, 0}},
+      {"none", {1, 1, 1, 0}, {1, 1, 1, 0}},
+      {"behind the end", {0, 2, 4, 5, 180, 0, 0, 0}, {0, 2, 4, 5, 180, 0, 0, 0}},
+      {"cut off", {1, 1, 2, 4}, {1, 1, 2, 4}},
+      {"an option of no length", {9, 0, 2, 4, 5, 180, 0, 0}, {9, 0, 2, 4, 5, 180, 0, 0}},
+      {"an MSS of another length", {2, 3, 5, 180}, {2, 3, 5, 180}},
+      {"an option beyond the header", {9, 40, 2, 4}, {9, 40, 2, 4}}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.what);
+    World world(GetParam());
+    world.change_service(World::kWebId, [](ServicePort& s) { s.flow_options.mss_max = 1'200; });
+    const std::size_t length = row.given.size();
+    const Outcome there =
+        world.run(with_options(world.from_client(kProtocolTcp, 4000), row.given), World::kWan);
+    ASSERT_EQ(there.verdict, Verdict::kTransmit);
+    EXPECT_EQ(read_frame(there.frame).fault, "");
+    EXPECT_EQ(options_of(there.frame, length), row.expected);
+    const Outcome back =
+        world.run(with_options(world.answer_to(there.frame), row.given), World::kLan);
+    ASSERT_EQ(back.verdict, Verdict::kTransmit);
+    EXPECT_EQ(read_frame(back.frame).fault, "");
+    EXPECT_EQ(options_of(back.frame, length), row.expected);
+  }
+}
+
+TEST_P(Policies, SegmentsThatAreNoSynAndServicesWithoutAClampKeepTheirOptions) {
+  const std::vector<std::uint8_t> options{2, 4, 5, 180};
+  World world(GetParam());
+  const FrameSpec syn = world.from_client(kProtocolTcp, 4000);
+  EXPECT_EQ(options_of(world.run(with_options(syn, options), World::kWan).frame, 4), options);
+  World clamped(GetParam());
+  clamped.change_service(World::kWebId, [](ServicePort& s) { s.flow_options.mss_max = 1'200; });
+  clamped.run(make_frame(syn), World::kWan);
+  const FrameSpec ack = clamped.from_client(kProtocolTcp, 4000, kTcpAck);
+  EXPECT_EQ(options_of(clamped.run(with_options(ack, options), World::kWan).frame, 4), options);
 }
 
 }  // namespace

@@ -30,7 +30,10 @@ v1::Service full() {
            endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } }
            load_balancer_source_ranges: "192.0.2.0/24"
            load_balancer_source_ranges: "2001:db8::/32"
-           forwarding { deny_source_ranges: "192.0.2.128/25" } }
+           session_affinity: "ClientIP"
+           session_affinity_config { client_ip { timeout_seconds: 600 } }
+           forwarding { deny_source_ranges: "192.0.2.128/25" mss_clamp: 1400 drain_deadline: "1m30s"
+                        timers { udp: "1500ms" tcp_established: "2h" } } }
   )");
 }
 
@@ -54,12 +57,12 @@ TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
   v1::Service expected = full();
   v1::ServiceSpec& spec = *expected.mutable_spec();
   spec.set_type("LoadBalancer");
-  spec.set_session_affinity("None");
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode("FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints("drop");
+  spec.mutable_forwarding()->set_on_endpoint_removal("keep");
   spec.mutable_ports(0)->set_protocol("TCP");
   spec.mutable_ports(1)->set_target_port(53);
   google::protobuf::util::MessageDifferencer differencer;
@@ -100,8 +103,6 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { ip_family_policy: 'SingleStack' }", "s.spec.ipFamilyPolicy"},
       {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
       {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
-      {"spec { session_affinity: 'ClientIP' }", "s.spec.sessionAffinity"},
-      {"spec { session_affinity_config { } }", "s.spec.sessionAffinityConfig"},
       {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
       {"spec { internal_traffic_policy: 'Local' }", "s.spec.internalTrafficPolicy"},
       {"spec { health_check_node_port: 30000 }", "s.spec.healthCheckNodePort"},
@@ -115,7 +116,8 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { forwarding { mode: 'DNAT' } }", "s.spec.forwarding.mode"},
       {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
       {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
-      {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"}};
+      {"spec { forwarding { on_endpoint_removal: 'reset' } }",
+       "s.spec.forwarding.onEndpointRemoval"}};
   for (const auto& [change, path] : cases) {
     SCOPED_TRACE(change);
     v1::Service message = full();

@@ -120,7 +120,7 @@ TEST_F(ServerTest, AFileFullOfMistakesYieldsThemAllAtOnceAndChangesNothing) {
   v1::Service& third = *request.add_upsert() = message_of("c", "203.0.113.300");
   first.GetReflection()->MutableUnknownFields(&first)->AddVarint(99, 1);
   second.mutable_spec()->mutable_endpoints(0)->set_weight(101);
-  second.mutable_spec()->set_session_affinity("ClientIP");
+  second.mutable_spec()->set_session_affinity("Cookie");
   third.mutable_spec()->mutable_ports(0)->set_port(0);
   *request.add_upsert() = message_of("d", "192.0.2.1");
   const grpc::Status status = apply(request);
