@@ -95,6 +95,8 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
       bounded(input.bindings, 65'536, 16, kBindingsMax - 1, "dataplane.bindings", faults);
   config.service_ports =
       bounded(input.service_ports, 16'384, 16, kServicePortsMax, "dataplane.servicePorts", faults);
+  config.affinity_clients =
+      bounded(input.affinity_clients, 65'536, 64, 100'000'000, "dataplane.affinityClients", faults);
   config.maglev_seed = input.maglev_seed == 0 ? kDefaultMaglevSeed : input.maglev_seed;
   config.eal_arguments = input.eal_arguments;
 }

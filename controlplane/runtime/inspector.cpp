@@ -19,7 +19,8 @@ std::vector<LcoreView> Inspector::lcores() const {
     const LcoreCounters& counters = *dataplane_.counters()[i];
     views.push_back({dataplane_.lcores()[i], counters.epoch_seen.get(), counters.turns.get(),
                      counters.idle_turns.get(), counters.packets.get(), counters.flows_ipv4.get(),
-                     counters.flows_ipv6.get(), counters.held_packets.get()});
+                     counters.flows_ipv6.get(), counters.held_packets.get(),
+                     counters.affinity_evicted.get()});
   }
   return views;
 }

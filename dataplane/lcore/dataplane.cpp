@@ -96,6 +96,7 @@ struct Dataplane::Parts {
     context.hugepages = settings.hugepages;
     context.flows_ipv4 = settings.flows_ipv4;
     context.flows_ipv6 = settings.flows_ipv6;
+    context.affinity_clients = settings.affinity_clients;
     return context;
   }
 
@@ -238,6 +239,18 @@ std::optional<std::vector<FlowRow>> Dataplane::list_flows(const FlowFilter& filt
   *truncated = rows.size() > limit;
   rows.resize(std::min(rows.size(), limit));
   return rows;
+}
+
+std::optional<std::uint64_t> Dataplane::delete_flows(const FlowFilter& filter) {
+  std::uint64_t deleted = 0;
+  for (const auto& worker : parts_->workers) {
+    auto command = std::make_shared<DeleteFlows>(filter);
+    if (!parts_->ask(*worker, command)) {
+      return std::nullopt;
+    }
+    deleted += command->deleted();
+  }
+  return deleted;
 }
 
 std::optional<Explanation> Dataplane::explain(const ExplainQuery& query) {

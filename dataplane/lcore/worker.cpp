@@ -31,7 +31,10 @@ LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
   const auto secret = random_value<HashSecret>();
   return LcoreState{FlowTable<Family::kIpv4>(memory4.region(), context.flows_ipv4, secret),
                     FlowTable<Family::kIpv6>(memory6.region(), context.flows_ipv6, secret),
-                    SnatPorts(random_value<std::uint64_t>()), *context.counters, 0};
+                    SnatPorts(random_value<std::uint64_t>()),
+                    *context.counters,
+                    0,
+                    Affinity(context.affinity_clients, random_value<HashSecret>())};
 }
 
 // RFC 4861 §4: router and neighbour solicitations and advertisements, redirects.

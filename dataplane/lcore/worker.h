@@ -30,6 +30,7 @@ struct WorkerContext {
   bool hugepages = true;
   std::uint32_t flows_ipv4 = 0;
   std::uint32_t flows_ipv6 = 0;
+  std::uint32_t affinity_clients = 1024;
 };
 
 // What is given to the kernel, each at a rate of its own, so that neither a flood of one nor

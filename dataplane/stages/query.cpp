@@ -5,6 +5,7 @@
 #include "dataplane/net/headers.h"
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
 
 #include <cstring>
 
@@ -42,6 +43,9 @@ bool passes(const FlowFilter& filter, const FlowHot<F>& flow, const FlowCold& co
       (filter.backend && *filter.backend != IpAddress(flow.backend))) {
     return false;
   }
+  if (filter.state && *filter.state != flow.state) {
+    return false;
+  }
   return filter.service_ports.empty() || (cold.service_port < filter.service_ports.size() &&
                                           filter.service_ports[cold.service_port]);
 }
@@ -61,6 +65,22 @@ void collect(const FlowFilter& filter, std::uint32_t begin, std::uint32_t end,
       --room;
     }
   }
+}
+
+template <Family F>
+std::uint64_t end_flows(const FlowFilter& filter, std::uint32_t begin, std::uint32_t end,
+                        LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  std::uint64_t ended = 0;
+  for (std::uint32_t i = begin; i < end && i < flows.high_water(); ++i) {
+    const FlowHot<F>& flow = flows.hot(i);
+    if (flow.state != FlowState::kFree && flow.state != FlowState::kQuarantine &&
+        passes(filter, flow, flows.cold(i))) {
+      end_flow(flows, i, state.now_ms, state.counters);
+      ++ended;
+    }
+  }
+  return ended;
 }
 
 const char* name_of_state(BindingState state) {
@@ -299,6 +319,12 @@ Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const L
     explain_packet<Family::kIpv6>(answer, burst, snapshot, state);
   }
   return answer;
+}
+
+std::uint64_t delete_flows(const FlowFilter& filter, Family family, std::uint32_t begin,
+                           std::uint32_t end, LcoreState& state) {
+  return family == Family::kIpv4 ? end_flows<Family::kIpv4>(filter, begin, end, state)
+                                 : end_flows<Family::kIpv6>(filter, begin, end, state);
 }
 
 void collect_flows(const FlowFilter& filter, Family family, std::uint32_t begin, std::uint32_t end,

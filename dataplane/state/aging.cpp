@@ -45,6 +45,17 @@ void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
 }
 
 template <Family F>
+void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+              LcoreCounters& counters) {
+  if (flows.hot(index).state != FlowState::kUdp) {
+    close_flow(flows, index, now_ms, counters);
+    return;
+  }
+  settle(flows, index, counters);
+  flows.erase(index);
+}
+
+template <Family F>
 void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                    LcoreCounters& counters) {
   const FlowHot<F>& flow = flows.hot(index);
@@ -58,11 +69,8 @@ void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_m
     }
   } else if (!expired) {
     fold_counters(flows, index, counters);
-  } else if (flow.state == FlowState::kUdp) {
-    settle(flows, index, counters);
-    flows.erase(index);
   } else {
-    close_flow(flows, index, now_ms, counters);
+    end_flow(flows, index, now_ms, counters);
   }
 }
 
@@ -86,6 +94,8 @@ template void fold_counters(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCount
 template void fold_counters(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void end_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void end_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template class Aging<Family::kIpv4>;
 template class Aging<Family::kIpv6>;
 

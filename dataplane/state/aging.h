@@ -18,6 +18,11 @@ template <Family F>
 void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                 LcoreCounters& counters);
 
+// As when its time is over; between bursts only. A UDP flow leaves at once, others are closed.
+template <Family F>
+void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+              LcoreCounters& counters);
+
 // Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
 // second, which is why no count is more than 2 s behind. An expired UDP flow leaves at once, an
 // expired TCP flow after its SNAT tuple's quarantine. Runs between bursts.

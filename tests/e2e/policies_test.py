@@ -108,7 +108,7 @@ def test_affinity_sends_all_connections_of_a_client_to_one_backend(testbed, vip,
 
 
 def flows(testbed, *filters):
-    return testbed.gateway.get("get", "flows", *filters).get("flows", [])
+    return testbed.gateway.get("flows", "list", *filters).get("flows", [])
 
 
 @FAMILIES
@@ -120,7 +120,7 @@ def test_a_udp_flow_ends_after_the_timer_of_its_service(testbed, vip, client):
         for _ in range(3):
             assert answer(client_socket)
             time.sleep(1)
-        mine = f"--client {client}".split()
+        mine = f"--client {client} --state udp".split()
         assert len(flows(testbed, *mine)) == 1
         wait_until(lambda: not flows(testbed, *mine), 5, "the flow's end")
 
@@ -133,6 +133,36 @@ def test_the_mss_of_both_sides_is_clamped(testbed, vip, client):
         announced = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         assert announced <= 1000, "what the backend's SYN+ACK said"
         assert len(answer(live, b"x" * 900)) > 900
+
+
+@FAMILIES
+def test_flows_delete_breaks_the_live_flows_of_its_filter_and_no_others(testbed, vip, client):
+    with connected(testbed.client, vip, seconds=1) as live:
+        first = answer(live).split(b" ")[0].decode()
+        others = [row["backend"] for row in flows(testbed, "--state", "established")
+                  if row["client"].endswith(f":{live.getsockname()[1]}")]
+        assert len(others) == 1
+        unrelated = "192.0.2.250" if "." in client else "2001:db8:2::250"
+        done = testbed.gateway.ctl(f"flows delete --client {unrelated}")
+        assert done.stdout == "0 flows deleted\n"
+        assert answer(live).split(b" ")[0].decode() == first
+        done = testbed.gateway.get("flows", "delete", "--client", client, "--service", "web",
+                                   "--state", "established")
+        assert int(done["deleted"]) >= 1
+        with pytest.raises(OSError):
+            answer(live)
+    assert fetch(testbed, vip) == 0
+
+
+def test_flows_delete_wants_a_filter_or_all(testbed):
+    assert testbed.gateway.ctl("flows delete", check=False).returncode == 2
+    assert testbed.gateway.ctl("flows delete --all --service web", check=False).returncode == 2
+    with connected(testbed.client, VIP_V4, seconds=1) as live:
+        assert answer(live)
+        assert int(testbed.gateway.get("flows", "delete", "--all")["deleted"]) >= 1
+        with pytest.raises(OSError):
+            answer(live)
+    assert not flows(testbed)
 
 
 @FAMILIES

@@ -310,5 +310,33 @@ TEST_P(Policies, SegmentsThatAreNoSynAndServicesWithoutAClampKeepTheirOptions) {
   EXPECT_EQ(options_of(clamped.run(with_options(ack, options), World::kWan).frame, 4), options);
 }
 
+// --- flows by filter
+
+std::uint64_t delete_by(World& world, const FlowFilter& filter) {
+  return delete_flows(filter, world.family, 0, 64, world.state);
+}
+
+TEST_P(Policies, DeletingEndsTheFlowsThatPassEveryFilterAndNoOther) {
+  World world(GetParam());
+  open_dns(world, 4000);
+  world.run(make_frame(world.from_client(kProtocolTcp, 4001)), World::kWan);
+  FlowFilter strangers;
+  strangers.client = world.stranger;
+  EXPECT_EQ(delete_by(world, strangers), 0U);
+  FlowFilter none;
+  none.client = world.client;
+  none.state = FlowState::kTcpEstablished;
+  EXPECT_EQ(delete_by(world, none), 0U);
+  FlowFilter web;
+  web.service_ports = std::vector<bool>{false, true};  // kWebId
+  EXPECT_EQ(delete_by(world, web), 1U);
+  EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
+  EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolTcp, 4001, kTcpAck)), World::kWan).drop,
+            Drop::kTcpNoFlow);
+  EXPECT_TRUE(explain_client(world, kProtocolUdp, 4000).live_flow);
+  EXPECT_EQ(delete_by(world, {}), 1U);
+  EXPECT_FALSE(explain_client(world, kProtocolUdp, 4000).live_flow);
+}
+
 }  // namespace
 }  // namespace sluice::testing

@@ -270,6 +270,29 @@ TEST_F(ServerTest, QuestionsAreCheckedBeforeTheyAreAsked) {
             (std::multiset<std::string>{"destination", "port", "protocol"}));
 }
 
+TEST_F(ServerTest, FlowsAreDeletedByAFilterOrAllOfThemAndNotByChance) {
+  const auto refused = [this](const v1::DeleteFlowsRequest& request) {
+    grpc::ClientContext context;
+    v1::DeleteFlowsResponse response;
+    return fields_of(stub_->DeleteFlows(&context, request, &response));
+  };
+  v1::DeleteFlowsRequest request;
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"all"}));
+  request.set_all(true);
+  request.set_state("asleep");
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"all", "state"}));
+  request.set_all(false);
+  request.set_state("quarantine");
+  request.set_client("me");
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"client", "state"}));
+  v1::DeleteFlowsRequest nobodys;
+  nobodys.mutable_service()->set_name("nobody");
+  grpc::ClientContext context;
+  v1::DeleteFlowsResponse response;
+  ASSERT_TRUE(stub_->DeleteFlows(&context, nobodys, &response).ok());
+  EXPECT_EQ(response.deleted(), 0U);
+}
+
 TEST_F(ServerTest, ExplainNamesTheServiceANewFlowWouldGetTo) {
   ASSERT_TRUE(put(message_of("web", "203.0.113.1")).ok());
   grpc::ClientContext context;
