@@ -286,6 +286,7 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   input.bindings = dataplane.bindings();
   input.service_ports = dataplane.service_ports();
   input.affinity_clients = dataplane.affinity_clients();
+  input.half_open_percent = dataplane.half_open_percent();
   input.maglev_seed = dataplane.maglev_seed();
   input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
   for (const v1::PortConfig& port : config.ports()) {

@@ -305,6 +305,8 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_flows_ipv6(seen.flows_ipv6);
     lcore.set_held_packets(seen.held_packets);
     lcore.set_affinity_evicted(seen.affinity_evicted);
+    lcore.set_half_open(seen.half_open);
+    lcore.set_half_open_evicted(seen.half_open_evicted);
   }
   return grpc::Status::OK;
 }

@@ -97,6 +97,8 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
       bounded(input.service_ports, 16'384, 16, kServicePortsMax, "dataplane.servicePorts", faults);
   config.affinity_clients =
       bounded(input.affinity_clients, 65'536, 64, 100'000'000, "dataplane.affinityClients", faults);
+  config.half_open_percent =
+      bounded(input.half_open_percent, 25, 1, 50, "dataplane.halfOpenPercent", faults);
   config.maglev_seed = input.maglev_seed == 0 ? kDefaultMaglevSeed : input.maglev_seed;
   config.eal_arguments = input.eal_arguments;
 }

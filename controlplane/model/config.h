@@ -38,7 +38,7 @@ struct ConfigInput {
   std::vector<std::uint32_t> lcores;
   bool no_hugepages = false;
   std::uint32_t flows_ipv4 = 0, flows_ipv6 = 0, bindings = 0, service_ports = 0;
-  std::uint32_t affinity_clients = 0;
+  std::uint32_t affinity_clients = 0, half_open_percent = 0;
   std::uint64_t maglev_seed = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortInput> ports;
@@ -83,6 +83,7 @@ struct Config {
   std::uint32_t bindings = 65'536;
   std::uint32_t service_ports = 16'384;
   std::uint32_t affinity_clients = 65'536;
+  std::uint32_t half_open_percent = 25;
   std::uint64_t maglev_seed = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortConfig> ports;

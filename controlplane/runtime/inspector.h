@@ -22,6 +22,8 @@ struct LcoreView {
   std::uint64_t flows_ipv6 = 0;
   std::uint64_t held_packets = 0;
   std::uint64_t affinity_evicted = 0;
+  std::uint64_t half_open = 0;
+  std::uint64_t half_open_evicted = 0;
 };
 
 // What the API may ask of the dataplane past the reconciler: it looks, and ends flows when told to.

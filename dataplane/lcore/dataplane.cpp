@@ -97,6 +97,7 @@ struct Dataplane::Parts {
     context.flows_ipv4 = settings.flows_ipv4;
     context.flows_ipv6 = settings.flows_ipv6;
     context.affinity_clients = settings.affinity_clients;
+    context.half_open_percent = settings.half_open_percent;
     return context;
   }
 

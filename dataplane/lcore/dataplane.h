@@ -34,6 +34,7 @@ struct DataplaneSettings {
   std::uint32_t flows_ipv4 = 0;     // per lcore
   std::uint32_t flows_ipv6 = 0;
   std::uint32_t affinity_clients = 1024;  // per lcore
+  std::uint32_t half_open_percent = 100;  // of each flow table, at most
   std::uint32_t bindings = 0;             // counters are kept for this many slots
   std::uint32_t service_ports = 0;
   std::vector<std::string> eal_arguments;

@@ -93,6 +93,10 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
+  if (!make_room(flow.state, flows, state.now_ms, state.counters)) {
+    packet.decide_drop(Drop::kFlowTableFull);
+    return;
+  }
   if (!state.snat.choose(snat_addresses<F>(snapshot), flows, state.counters, flow)) {
     packet.decide_drop(Drop::kSnatExhausted);
     return;

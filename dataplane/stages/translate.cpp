@@ -97,6 +97,9 @@ void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
       clamp_mss(packet.at<TcpHeader>(packet.l4_offset),
                 state.flows<F>().cold(packet.flow.index()).mss_max);
     }
+    if (flow.state == FlowState::kTcpHalfOpen && next.state != FlowState::kTcpHalfOpen) {
+      state.flows<F>().leave_half_open(packet.flow.index());
+    }
     flow.state = next.state;
     flow.flags = next.flags;
   }

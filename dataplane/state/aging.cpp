@@ -44,6 +44,39 @@ void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
   flows.quarantine(index, now_ms);
 }
 
+namespace {
+
+// Not one that was evicted this very turn: a packet of the burst may refer to it still.
+template <Family F>
+bool free_evicted(FlowTable<F>& flows, std::uint32_t now_ms) {
+  if (flows.evicted() == 0 || flows.hot(flows.oldest_evicted()).last_seen_ms == now_ms) {
+    return false;
+  }
+  flows.erase(flows.oldest_evicted());
+  return true;
+}
+
+}  // namespace
+
+template <Family F>
+bool make_room(FlowState state, FlowTable<F>& flows, std::uint32_t now_ms,
+               LcoreCounters& counters) {
+  if (flows.size() == flows.capacity() && !free_evicted(flows, now_ms)) {
+    return false;
+  }
+  if (state != FlowState::kTcpHalfOpen || flows.half_open() < flows.half_open_max()) {
+    return true;
+  }
+  if (flows.evicted() >= flows.half_open_max() && !free_evicted(flows, now_ms)) {
+    return false;
+  }
+  const std::uint32_t oldest = flows.oldest_half_open();
+  settle(flows, oldest, counters);
+  flows.evict(oldest, now_ms);
+  counters.half_open_evicted.add(1);
+  return true;
+}
+
 template <Family F>
 void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
               LcoreCounters& counters) {
@@ -94,6 +127,8 @@ template void fold_counters(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCount
 template void fold_counters(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowState, FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowState, FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template class Aging<Family::kIpv4>;

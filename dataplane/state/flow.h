@@ -128,6 +128,7 @@ enum FlowFlag : std::uint8_t {
   kFlowReplied = 1,      // a SYN+ACK came from the backend
   kFlowFinClient = 2,    // FIN seen from the client
   kFlowFinBackend = 4,   // FIN seen from the backend
+  kFlowEvicted = 32,     // in quarantine because the half-open budget was used up
   kFlowClampMss = 64,    // FlowCold::mss_max is set
   kFlowOwnTimers = 128,  // FlowCold::idle_ms and transitory_ms are; else those of kFlowStates
 };
@@ -139,7 +140,9 @@ struct alignas(64) FlowCold {
   std::uint32_t idle_ms = 0;        // with kFlowOwnTimers, both: UDP, or TCP once established
   std::uint32_t transitory_ms = 0;  // TCP half-open or closing
   std::uint16_t mss_max = 0;        // with kFlowClampMss
-  std::uint64_t packets_in = 0;     // folded so far
+  std::uint32_t older = 0;          // FlowTable's lists of half-open and of evicted flows
+  std::uint32_t newer = 0;
+  std::uint64_t packets_in = 0;  // folded so far
   std::uint64_t bytes_in = 0;
   std::uint64_t packets_out = 0;
   std::uint64_t bytes_out = 0;

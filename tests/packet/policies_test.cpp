@@ -338,5 +338,76 @@ TEST_P(Policies, DeletingEndsTheFlowsThatPassEveryFilterAndNoOther) {
   EXPECT_FALSE(explain_client(world, kProtocolUdp, 4000).live_flow);
 }
 
+// --- half-open budget
+
+template <Family F>
+void budget(World& world, std::uint32_t flows) {
+  world.state.flows<F>().set_half_open_max(flows);
+}
+void give_budget(World& world, std::uint32_t flows) {
+  world.family == Family::kIpv4 ? budget<Family::kIpv4>(world, flows)
+                                : budget<Family::kIpv6>(world, flows);
+}
+std::string state_of(const World& world, std::uint16_t port) {
+  const Explanation told = explain_client(world, kProtocolTcp, port);
+  return told.live_flow ? told.flow.state : "";
+}
+
+TEST_P(Policies, BeyondTheBudgetTheOldestHalfOpenFlowGoesAndTheOthersStay) {
+  World world(GetParam());
+  give_budget(world, 3);
+  for (std::uint16_t port = 1; port <= 4; ++port) {
+    ++world.state.now_ms;
+    const Frame syn = make_frame(world.from_client(kProtocolTcp, port));
+    EXPECT_EQ(world.run(syn, World::kWan).verdict, Verdict::kTransmit);
+  }
+  EXPECT_EQ(state_of(world, 1), "");
+  EXPECT_EQ(state_of(world, 2), "half_open");
+  EXPECT_EQ(state_of(world, 4), "half_open");
+  EXPECT_EQ(world.counters.half_open_evicted.get(), 1U);
+  EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
+}
+
+TEST_P(Policies, AFloodOfHalfOpenFlowsHarmsNoEstablishedOneAndLetsNewOnesIn) {
+  World world(GetParam(), {.flows = 2'000});
+  give_budget(world, 400);
+  const auto establish = [&world](std::uint16_t port) {
+    const Outcome syn = world.run(make_frame(world.from_client(kProtocolTcp, port)), World::kWan);
+    ASSERT_EQ(syn.verdict, Verdict::kTransmit) << name_of(syn.drop);
+    world.run(make_frame(world.answer_to(syn.frame)), World::kLan);
+    world.run(make_frame(world.from_client(kProtocolTcp, port, kTcpAck)), World::kWan);
+  };
+  for (std::uint16_t port = 1; port <= 1'000; ++port) {
+    establish(port);
+  }
+  for (std::uint32_t i = 0; i < 50'000; ++i) {
+    FrameSpec syn = world.from_client(kProtocolTcp, static_cast<std::uint16_t>(2'000 + i % 60'000));
+    world.state.now_ms += i % 50 == 0 ? 1 : 0;
+    ASSERT_EQ(world.run(make_frame(syn), World::kWan).verdict, Verdict::kTransmit) << i;
+  }
+  establish(1'500);
+  EXPECT_EQ(state_of(world, 1'500), "established");
+  for (std::uint16_t port = 1; port <= 1'000; ++port) {
+    ASSERT_EQ(state_of(world, port), "established") << port;
+  }
+  EXPECT_EQ(world.counters.half_open_evicted.get(), 50'001U - 400U);
+  EXPECT_EQ(world.drops(Drop::kFlowTableFull), 0U);
+}
+
+TEST_P(Policies, WithinOneBurstAFloodIsDroppedByNameRatherThanFreeingWhatItRefersTo) {
+  World world(GetParam());
+  give_budget(world, 4);
+  std::vector<Frame> frames;
+  for (std::uint16_t port = 1; port <= 32; ++port) {
+    frames.push_back(make_frame(world.from_client(kProtocolTcp, port)));
+  }
+  std::size_t sent = 0;
+  for (const Outcome& outcome : world.run_burst(frames, World::kWan)) {
+    sent += outcome.verdict == Verdict::kTransmit ? 1 : 0;
+  }
+  EXPECT_EQ(sent, 8U) << "the budget, and as many evicted";
+  EXPECT_EQ(world.drops(Drop::kFlowTableFull), 24U);
+}
+
 }  // namespace
 }  // namespace sluice::testing

@@ -180,7 +180,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
     name: "edge" api { listen: "unix:/run/x" } log { level: "debug" }
     dataplane { lcores: 3 memory: "1GiB" no_hugepages: true idle_sleep: "50us" flows_ipv4: 1000
                 flows_ipv6: 2000 bindings: 3000 service_ports: 4000 maglev_seed: 5
-                affinity_clients: 6000
+                affinity_clients: 6000 half_open_percent: 7
                 eal_arguments: "--log-level=8" }
     ports { name: "wan0" device: "net_null0" mtu: 9000 twin: "none" transit: "drop"
             rx_descriptors: 512 tx_descriptors: 256 announce_on: "203.0.113.0/24"
@@ -201,6 +201,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(config->service_ports, 4000U);
   EXPECT_EQ(config->maglev_seed, 5U);
   EXPECT_EQ(config->affinity_clients, 6000U);
+  EXPECT_EQ(config->half_open_percent, 7U);
   EXPECT_EQ(config->eal_arguments, std::vector<std::string>{"--log-level=8"});
   const model::PortConfig& port = config->ports.at(0);
   EXPECT_EQ(port.mtu, 9000);
