@@ -10,7 +10,7 @@ import pytest
 from load import curl_many, url
 from namespaces import wait_until
 from testbed import web
-from topology import CLIENT_V4, CLIENT_V6, VIP_V4, VIP_V6
+from topology import CLIENT_V4, CLIENT_V6, SNAT_V4, SNAT_V6, VIP_V4, VIP_V6
 
 FAMILIES = pytest.mark.parametrize("vip, client", [(VIP_V4, CLIENT_V4), (VIP_V6, CLIENT_V6)],
                                    ids=["ipv4", "ipv6"])
@@ -211,3 +211,40 @@ def test_options_are_printed_back_as_they_can_be_applied_again(testbed):
     assert "service/web unchanged" in again
     for said in ("udp: 1m30s", "tcpEstablished: 1h", "mssClamp: 1400", "timeoutSeconds: 10800"):
         assert said in text
+
+
+def test_two_services_share_a_backend_and_only_the_one_that_drops_it_leaves_it(testbed):
+    second = "203.0.113.11"
+    testbed.gateway.apply(web(numbers=[1]), web(numbers=[1], name="second", vips=[second]))
+    with connected(testbed.client, VIP_V4) as one, connected(testbed.client, second) as two:
+        assert answer(one).startswith(b"backend1 ") and answer(two).startswith(b"backend1 ")
+        testbed.gateway.apply(web(numbers=[2], name="second", vips=[second]))
+        assert set(curl_many(testbed.client, url(second), 10)) == {"backend2"}
+        assert set(curl_many(testbed.client, url(VIP_V4), 10)) == {"backend1"}
+        assert answer(one).startswith(b"backend1 ") and answer(two).startswith(b"backend1 ")
+        testbed.gateway.ctl("delete service second")
+        assert answer(one).startswith(b"backend1 ")
+
+
+@FAMILIES
+def test_a_backend_reaches_itself_through_the_vip_and_sees_the_gateway(testbed, vip, client):
+    snat, gateway = ((SNAT_V4, "10.10.0.1") if "." in client else (SNAT_V6, "2001:db8:10::1"))
+    testbed.gateway.apply(web(numbers=[1]))
+    backend = testbed.backends[1]
+    backend.ip("route", "replace", vip, "via", gateway)
+    try:
+        with connected(backend, vip) as live:
+            assert answer(live).split(b" ")[:2] == [b"backend1", snat.encode()]
+    finally:
+        backend.ip("route", "del", vip)
+
+
+@FAMILIES
+def test_a_tcp_flow_outlives_the_removal_of_its_backend_and_its_coming_back(testbed, vip, client):
+    testbed.gateway.apply(web(numbers=[1]))
+    with connected(testbed.client, vip) as live:
+        assert answer(live)
+        for numbers in ([2], [], [1, 2], [2], [1]):
+            testbed.gateway.apply(web(numbers=numbers))
+            assert answer(live).startswith(b"backend1 "), numbers
+        assert set(curl_many(testbed.client, url(vip), 10)) == {"backend1"}
