@@ -90,7 +90,8 @@ class FlowTable {
   [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
   // TCP flows whose handshake is not complete, in the order in which they opened; what may be had
   // of them is the caller's policy (aging.h). One that completes or ends leaves the list.
-  void set_half_open_max(std::uint32_t flows) { half_open_max_ = flows; }
+  // At least one, whatever a share of a small table comes to.
+  void set_half_open_max(std::uint32_t flows) { half_open_max_ = flows == 0 ? 1 : flows; }
   [[nodiscard]] std::uint32_t half_open_max() const { return half_open_max_; }
   [[nodiscard]] std::uint32_t half_open() const { return half_open_.size; }
   [[nodiscard]] std::uint32_t oldest_half_open() const { return half_open_.oldest; }

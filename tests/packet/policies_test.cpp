@@ -368,6 +368,17 @@ TEST_P(Policies, BeyondTheBudgetTheOldestHalfOpenFlowGoesAndTheOthersStay) {
   EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
 }
 
+TEST_P(Policies, ABudgetOfNothingIsOneFlow) {
+  World world(GetParam());
+  give_budget(world, 0);
+  for (std::uint16_t port = 1; port <= 3; ++port) {
+    ++world.state.now_ms;
+    const Frame syn = make_frame(world.from_client(kProtocolTcp, port));
+    EXPECT_EQ(world.run(syn, World::kWan).verdict, Verdict::kTransmit);
+  }
+  EXPECT_EQ(state_of(world, 3), "half_open");
+}
+
 TEST_P(Policies, AFloodOfHalfOpenFlowsHarmsNoEstablishedOneAndLetsNewOnesIn) {
   World world(GetParam(), {.flows = 2'000});
   give_budget(world, 400);
