@@ -178,45 +178,6 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
   services_.erase(at);
 }
 
-void ServiceCompiler::note_draining(const Key& key) {
-  const CompiledService& service = services_[key];
-  const auto waits = [](const CompiledPort& port) {
-    return std::any_of(port.endpoints.begin(), port.endpoints.end(), [](const auto& endpoint) {
-      return endpoint.state == BindingState::kDraining && !endpoint.drained;
-    });
-  };
-  if (service.drain_deadline_ms != 0 &&
-      std::any_of(service.ports.begin(), service.ports.end(), waits)) {
-    draining_.insert(key);
-  } else {
-    draining_.erase(key);
-  }
-}
-
-// The slot stays with its endpoint, in an incarnation that no flow is on: those there are find
-// themselves stale at their next packet, and do not come to life again with the endpoint.
-bool ServiceCompiler::expire_drains() {
-  bool any = false;
-  for (const Key& key : std::set<Key>(draining_)) {
-    CompiledService& service = services_[key];
-    for (CompiledPort& port : service.ports) {
-      for (CompiledEndpoint& endpoint : port.endpoints) {
-        if (endpoint.state != BindingState::kDraining || endpoint.drained ||
-            now_ms_ - endpoint.draining_since_ms < service.drain_deadline_ms) {
-          continue;
-        }
-        endpoint.drained = any = true;
-        incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
-        changed_bindings_[endpoint.slot] = {
-            endpoint.address, endpoint.port, port.id,
-            BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])};
-      }
-    }
-    note_draining(key);
-  }
-  return any;
-}
-
 CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
                                            const ServicePortSpec& spec, Family family,
                                            const CompiledPort* before, std::uint64_t epoch) {
@@ -256,6 +217,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
       endpoint.drained = old->drained;
     }
     bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
+    endpoint.reason += endpoint.drained ? kDrained : "";
     ring.push_back({endpoint.address, endpoint.port,
                     static_cast<std::uint16_t>(choice.active ? endpoint.weight : 0)});
     made->binding_slots.push_back(endpoint.slot);
@@ -314,35 +276,6 @@ void ServiceCompiler::release_port(const CompiledPort& port, std::uint64_t epoch
   }
   port_ids_.give_back(port.id, epoch);
   disruptive_ = true;
-}
-
-// Services with the same prefixes, in whatever order, share one set; so equal sets are one pointer.
-std::shared_ptr<const SourceRanges> ServiceCompiler::ranges_for(std::vector<IpPrefix> prefixes) {
-  if (prefixes.empty()) {
-    return nullptr;
-  }
-  std::sort(prefixes.begin(), prefixes.end());
-  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
-  const auto cached = ranges_cache_.find(prefixes);
-  if (cached != ranges_cache_.end()) {
-    if (auto ranges = cached->second.lock()) {
-      return ranges;
-    }
-  }
-  std::erase_if(ranges_cache_, [](const auto& entry) { return entry.second.expired(); });
-  auto ranges = std::make_shared<const SourceRanges>(prefixes);
-  ranges_cache_[std::move(prefixes)] = ranges;
-  return ranges;
-}
-
-void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPort* before,
-                                       ServicePort& port) {
-  port.allowed = ranges_for(service.options.source_ranges);
-  port.denied = ranges_for(service.options.deny_source_ranges);
-  if (before != nullptr &&
-      (before->port->allowed != port.allowed || before->port->denied != port.denied)) {
-    disruptive_ = true;
-  }
 }
 
 std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(

@@ -19,6 +19,9 @@
 
 namespace sluice::model {
 
+// Follows the reason of an endpoint whose drain deadline is past.
+inline constexpr const char* kDrained = "; its drain deadline is past";
+
 // What became of an endpoint of a service port.
 struct CompiledEndpoint {
   IpAddress address;

@@ -208,7 +208,14 @@ TEST(Compile, AfterItsDrainDeadlineAnEndpointsFlowsAreOverAndStayOverWhenItComes
   EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kFree);
   EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
   EXPECT_FALSE(world.compiler.expire_drains()) << "once";
+  const auto reason = [&world] {
+    return world.compiler.find("cli", {"default", "web"})->ports[0].endpoints[0].reason;
+  };
+  EXPECT_EQ(reason(), "terminating; its drain deadline is past");
+  world.put(with(draining));
+  EXPECT_EQ(reason(), "terminating; its drain deadline is past");
   world.put(with({}));
+  EXPECT_EQ(reason(), "");
   EXPECT_EQ(world.slot_of("web", 0), slot);
   EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kActive);
   EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
