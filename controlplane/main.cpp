@@ -67,6 +67,8 @@ DataplaneSettings settings_of(const model::Config& config) {
   settings.flows_ipv6 = config.flows_ipv6;
   settings.bindings = config.bindings;
   settings.service_ports = config.service_ports;
+  settings.affinity_clients = config.affinity_clients;
+  settings.half_open_percent = config.half_open_percent;
   settings.eal_arguments = config.eal_arguments;
   for (const model::PortConfig& port : config.ports) {
     settings.ports.push_back({port.name, port.device, port.mtu, port.twin, port.rx_descriptors,

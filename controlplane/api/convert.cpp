@@ -27,14 +27,10 @@ std::vector<std::string> later_fields(const v1::Service& service) {
   note(!spec.ip_family_policy().empty(), "spec.ipFamilyPolicy");
   note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
   note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
-  note(spec.load_balancer_source_ranges_size() > 0, "spec.loadBalancerSourceRanges");
-  note(spec.has_session_affinity_config(), "spec.sessionAffinityConfig");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
   note(spec.publish_not_ready_addresses(), "spec.publishNotReadyAddresses");
   note(spec.selector_size() > 0, "spec.selector");
   note(!spec.external_name().empty(), "spec.externalName");
-  note(spec.forwarding().has_timers(), "spec.forwarding.timers");
-  note(spec.forwarding().deny_source_ranges_size() > 0, "spec.forwarding.denySourceRanges");
   for (int i = 0; i < spec.ports_size(); ++i) {
     note(spec.ports(i).node_port() != 0, "spec.ports[" + std::to_string(i) + "].nodePort");
   }
@@ -84,14 +80,40 @@ void fill(const model::Endpoint& endpoint, v1::Endpoint& message) {
   }
 }
 
+void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
+  for (const IpPrefix& prefix : options.source_ranges) {
+    spec.add_load_balancer_source_ranges(to_string(prefix));
+  }
+  for (const IpPrefix& prefix : options.deny_source_ranges) {
+    spec.mutable_forwarding()->add_deny_source_ranges(to_string(prefix));
+  }
+  spec.set_session_affinity(options.affinity_seconds == 0 ? "None" : "ClientIP");
+  if (options.affinity_seconds != 0) {
+    spec.mutable_session_affinity_config()->mutable_client_ip()->set_timeout_seconds(
+        static_cast<std::int32_t>(options.affinity_seconds));
+  }
+  if ((options.udp_ms | options.tcp_established_ms | options.tcp_transitory_ms) != 0) {
+    const auto text = [](std::uint32_t ms) { return ms == 0 ? "" : model::duration_text(ms); };
+    v1::Timers& timers = *spec.mutable_forwarding()->mutable_timers();
+    timers.set_udp(text(options.udp_ms));
+    timers.set_tcp_established(text(options.tcp_established_ms));
+    timers.set_tcp_transitory(text(options.tcp_transitory_ms));
+  }
+  spec.mutable_forwarding()->set_mss_clamp(options.mss_clamp);
+  if (options.drain_deadline_ms != 0) {
+    spec.mutable_forwarding()->set_drain_deadline(model::duration_text(options.drain_deadline_ms));
+  }
+  spec.mutable_forwarding()->set_on_endpoint_removal("keep");
+}
+
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_type("LoadBalancer");
-  spec.set_session_affinity("None");
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints("drop");
+  fill(service.options, spec);
   for (const IpAddress& vip : service.vips) {
     spec.add_load_balancer_ips(to_string(vip));
   }
@@ -213,6 +235,20 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.session_affinity = spec.session_affinity();
   input.external_traffic_policy = spec.external_traffic_policy();
   input.internal_traffic_policy = spec.internal_traffic_policy();
+  input.has_affinity_config = spec.has_session_affinity_config();
+  if (spec.session_affinity_config().client_ip().has_timeout_seconds()) {
+    input.affinity_seconds = spec.session_affinity_config().client_ip().timeout_seconds();
+  }
+  input.udp_timer = spec.forwarding().timers().udp();
+  input.tcp_established_timer = spec.forwarding().timers().tcp_established();
+  input.tcp_transitory_timer = spec.forwarding().timers().tcp_transitory();
+  input.mss_clamp = spec.forwarding().mss_clamp();
+  input.drain_deadline = spec.forwarding().drain_deadline();
+  input.on_endpoint_removal = spec.forwarding().on_endpoint_removal();
+  input.source_ranges.assign(spec.load_balancer_source_ranges().begin(),
+                             spec.load_balancer_source_ranges().end());
+  input.deny_source_ranges.assign(spec.forwarding().deny_source_ranges().begin(),
+                                  spec.forwarding().deny_source_ranges().end());
   for (const v1::ServicePort& port : spec.ports()) {
     input.ports.push_back(
         {port.name(), port.protocol(), port.port(), port.target_port(), port.app_protocol()});
@@ -249,6 +285,8 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   input.flows_ipv6 = dataplane.flows_ipv6();
   input.bindings = dataplane.bindings();
   input.service_ports = dataplane.service_ports();
+  input.affinity_clients = dataplane.affinity_clients();
+  input.half_open_percent = dataplane.half_open_percent();
   input.maglev_seed = dataplane.maglev_seed();
   input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
   for (const v1::PortConfig& port : config.ports()) {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "sluice/v1/gateway.grpc.pb.h"
@@ -38,6 +39,8 @@ class GatewayService final : public v1::Gateway::Service {
                          v1::ListPortsResponse* response) override;
   grpc::Status ListFlows(grpc::ServerContext* context, const v1::ListFlowsRequest* request,
                          v1::ListFlowsResponse* response) override;
+  grpc::Status DeleteFlows(grpc::ServerContext* context, const v1::DeleteFlowsRequest* request,
+                           v1::DeleteFlowsResponse* response) override;
   grpc::Status ListDrops(grpc::ServerContext* context, const v1::ListDropsRequest* request,
                          v1::ListDropsResponse* response) override;
   grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest* request,
@@ -46,6 +49,8 @@ class GatewayService final : public v1::Gateway::Service {
                        v1::ExplainResponse* response) override;
 
  private:
+  std::optional<FlowFilter> service_filter(const std::string& provider,
+                                           const v1::ServiceName& service, FlowFilter filter);
   void add_faults_together(model::Transaction transaction, model::Faults& faults);
 
   std::string name_;

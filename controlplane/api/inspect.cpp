@@ -104,7 +104,80 @@ const char* name_of(Explanation::Verdict verdict) {
   return "";
 }
 
+// The filters of a list or deletion that say something by themselves.
+template <typename Request>
+FlowFilter address_filter(const Request& request, model::Faults& faults) {
+  FlowFilter filter;
+  const auto address = [&](const std::string& text, const char* field) -> std::optional<IpAddress> {
+    const auto parsed = parse_ip(text);
+    if (!text.empty() && !parsed) {
+      faults.add(field, "'" + text + "' is not an IP address");
+    }
+    return parsed;
+  };
+  filter.client = address(request.client(), "client");
+  filter.backend = address(request.backend(), "backend");
+  if (!request.state().empty()) {
+    for (const FlowStateFacts& facts : kFlowStates) {
+      if (facts.name == request.state() && facts.state != FlowState::kFree &&
+          facts.state != FlowState::kQuarantine) {
+        filter.state = facts.state;
+      }
+    }
+    if (!filter.state) {
+      faults.add("state", "'" + request.state() + "' is not a state of a flow; use udp, " +
+                              "half_open, established, closing or reset");
+    }
+  }
+  return filter;
+}
+
 }  // namespace
+
+// Adds whose flows they are; nothing when there is no such service.
+std::optional<FlowFilter> GatewayService::service_filter(const std::string& provider,
+                                                         const v1::ServiceName& service,
+                                                         FlowFilter filter) {
+  model::ServiceName name{service.namespace_(), service.name()};
+  if (name.space.empty() && !name.name.empty()) {
+    name.space = "default";
+  }
+  if (!provider.empty() || !name.space.empty() || !name.name.empty()) {
+    filter.service_ports = reconciler_.service_ports(provider, name);
+    if (filter.service_ports.empty()) {
+      return std::nullopt;
+    }
+  }
+  return filter;
+}
+
+grpc::Status GatewayService::DeleteFlows(grpc::ServerContext* /*context*/,
+                                         const v1::DeleteFlowsRequest* request,
+                                         v1::DeleteFlowsResponse* response) {
+  model::Faults faults;
+  FlowFilter asked = address_filter(*request, faults);
+  const bool filtered = !request->provider().empty() || !request->client().empty() ||
+                        !request->backend().empty() || !request->state().empty() ||
+                        !request->service().namespace_().empty() ||
+                        !request->service().name().empty();
+  if (filtered == request->all()) {
+    faults.add("all", filtered ? "it excludes every filter; leave one of them out"
+                               : "no filter is given; give one, or all to end every flow");
+  }
+  if (!faults.empty()) {
+    return to_status(faults.to_error());
+  }
+  const auto filter = service_filter(request->provider(), request->service(), std::move(asked));
+  if (!filter) {
+    return grpc::Status::OK;
+  }
+  const auto deleted = inspector_.delete_flows(*filter);
+  if (!deleted) {
+    return no_answer();
+  }
+  response->set_deleted(*deleted);
+  return grpc::Status::OK;
+}
 
 grpc::Status GatewayService::ListPorts(grpc::ServerContext* /*context*/,
                                        const v1::ListPortsRequest* /*request*/,
@@ -141,35 +214,20 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
                                        const v1::ListFlowsRequest* request,
                                        v1::ListFlowsResponse* response) {
   model::Faults faults;
-  FlowFilter filter;
-  const auto address = [&](const std::string& text, const char* field) -> std::optional<IpAddress> {
-    const auto parsed = parse_ip(text);
-    if (!text.empty() && !parsed) {
-      faults.add(field, "'" + text + "' is not an IP address");
-    }
-    return parsed;
-  };
-  filter.client = address(request->client(), "client");
-  filter.backend = address(request->backend(), "backend");
+  FlowFilter asked = address_filter(*request, faults);
   if (request->limit() > kFlowsMax) {
     faults.add("limit", std::to_string(request->limit()) + " is more than 100000");
   }
   if (!faults.empty()) {
     return to_status(faults.to_error());
   }
-  model::ServiceName name{request->service().namespace_(), request->service().name()};
-  if (name.space.empty() && !name.name.empty()) {
-    name.space = "default";
-  }
-  if (!request->provider().empty() || !name.space.empty() || !name.name.empty()) {
-    filter.service_ports = reconciler_.service_ports(request->provider(), name);
-    if (filter.service_ports.empty()) {
-      return grpc::Status::OK;
-    }
+  const auto filter = service_filter(request->provider(), request->service(), std::move(asked));
+  if (!filter) {
+    return grpc::Status::OK;
   }
   bool truncated = false;
   const std::uint32_t limit = request->limit() == 0 ? kFlowsDefault : request->limit();
-  const auto rows = inspector_.flows(filter, limit, &truncated);
+  const auto rows = inspector_.flows(*filter, limit, &truncated);
   if (!rows) {
     return no_answer();
   }
@@ -248,6 +306,9 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_held_packets(seen.held_packets);
     lcore.set_handed_over(seen.handed_over);
     lcore.set_stalled(view.stalled.contains(seen.lcore));
+    lcore.set_affinity_evicted(seen.affinity_evicted);
+    lcore.set_half_open(seen.half_open);
+    lcore.set_half_open_evicted(seen.half_open_evicted);
   }
   return grpc::Status::OK;
 }

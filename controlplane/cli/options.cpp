@@ -45,6 +45,7 @@ struct Words {
   std::string output = "table";
   std::string timeout;
   std::string expected_revision;
+  std::string action;                // of flows
   std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
 };
 
@@ -52,6 +53,7 @@ struct Subcommands {
   CLI::App* apply;
   CLI::App* remove;
   CLI::App* get;
+  CLI::App* flows;
   CLI::App* status;
   CLI::App* explain;
   CLI::App* completion;
@@ -110,6 +112,14 @@ void add_write_options(CLI::App& command, Options& options, Words& words) {
       ->check(check_revision);
 }
 
+void add_flow_filters(CLI::App& command, Options& options) {
+  command.add_option("--client", options.client, "Flows of this client address");
+  command.add_option("--backend", options.backend, "Flows to this backend address");
+  command.add_option("--service", options.service, "Flows or backends of this service");
+  command.add_option("--state", options.state, "Flows in this state")
+      ->check(CLI::IsMember({"udp", "half_open", "established", "closing", "reset"}));
+}
+
 Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   Subcommands commands{};
   commands.apply = app.add_subcommand("apply", "Create or change services, in one transaction");
@@ -126,11 +136,18 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   commands.get->add_option("resource", words.targets, "What to show, and names to pick from it")
       ->required();
   commands.get->add_flag("-w,--watch", options.watch, "Services: go on showing every change");
-  commands.get->add_option("--client", options.client, "Flows of this client address");
-  commands.get->add_option("--backend", options.backend, "Flows to this backend address");
-  commands.get->add_option("--service", options.service, "Flows or backends of this service");
+  add_flow_filters(*commands.get, options);
   commands.get->add_option("--limit", options.limit, "Flows at most, 1000 when not given")
       ->check(CLI::Range(1, 100'000));
+
+  commands.flows = app.add_subcommand("flows", "List or delete flows, by filter");
+  commands.flows->add_option("action", words.action, "list or delete")
+      ->required()
+      ->check(CLI::IsMember({"list", "delete"}));
+  add_flow_filters(*commands.flows, options);
+  commands.flows->add_option("--limit", options.limit, "list: flows at most, 1000 when not given")
+      ->check(CLI::Range(1, 100'000));
+  commands.flows->add_flag("--all", options.all, "delete: every flow there is");
 
   commands.status = app.add_subcommand("status", "The gateway's state in numbers");
   commands.explain =
@@ -188,14 +205,28 @@ std::string take_targets(const std::vector<std::string>& targets, Options& optio
   return has_empty ? "a name is empty" : "";
 }
 
+std::string check_delete_flows(const Options& options) {
+  const bool filtered = !options.client.empty() || !options.backend.empty() ||
+                        !options.service.empty() || !options.state.empty() || options.provider ||
+                        options.name_space;
+  if (options.limit != 0) {
+    return "--limit is for flows list";
+  }
+  if (filtered && options.all) {
+    return "--all excludes every filter";
+  }
+  return filtered || options.all ? "" : "a filter is required, or --all for every flow";
+}
+
 std::string check_get(const Options& options) {
   const bool is_flows = options.resource == Resource::kFlows;
   const bool is_backends = options.resource == Resource::kBackends;
   if (options.watch && (options.resource != Resource::kServices || !options.names.empty())) {
     return "--watch is for all services only";
   }
-  if (!is_flows && (!options.client.empty() || !options.backend.empty() || options.limit != 0)) {
-    return "--client, --backend and --limit are for flows";
+  if (!is_flows && (!options.client.empty() || !options.backend.empty() || !options.state.empty() ||
+                    options.limit != 0)) {
+    return "--client, --backend, --state and --limit are for flows";
   }
   if (!is_flows && !is_backends && !options.service.empty()) {
     return "--service is for flows and backends";
@@ -233,6 +264,8 @@ Understood understood_by(const Options& options) {
                                options.resource == Resource::kFlows;
       return {of_services, of_services, of_services, every};
     }
+    case Command::kDeleteFlows:
+      return {true, false, true, structured};
     case Command::kStatus:
     case Command::kExplain:
       return {false, false, false, structured};
@@ -281,7 +314,9 @@ std::string check(const Options& options) {
       }
       return options.resource == Resource::kServices ? "" : "only services can be deleted";
     case Command::kGet:
-      return check_get(options);
+      return options.all ? "--all is for flows delete" : check_get(options);
+    case Command::kDeleteFlows:
+      return check_delete_flows(options);
     default:
       return {};
   }
@@ -289,9 +324,13 @@ std::string check(const Options& options) {
 
 Command command_of(const Subcommands& commands) {
   const std::pair<CLI::App*, Command> table[] = {
-      {commands.apply, Command::kApply},     {commands.remove, Command::kDelete},
-      {commands.get, Command::kGet},         {commands.status, Command::kStatus},
-      {commands.explain, Command::kExplain}, {commands.completion, Command::kCompletion},
+      {commands.apply, Command::kApply},
+      {commands.remove, Command::kDelete},
+      {commands.get, Command::kGet},
+      {commands.flows, Command::kGet},
+      {commands.status, Command::kStatus},
+      {commands.explain, Command::kExplain},
+      {commands.completion, Command::kCompletion},
   };
   for (const auto& [app, command] : table) {
     if (app->parsed()) {
@@ -377,6 +416,10 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
   }
   if (!words.expected_revision.empty()) {
     options.expected_revision = revision_of(words.expected_revision);
+  }
+  if (commands.flows->parsed()) {
+    options.resource = Resource::kFlows;
+    options.command = words.action == "delete" ? Command::kDeleteFlows : Command::kGet;
   }
   std::string fault = take_targets(words.targets, options);
   if (fault.empty()) {

@@ -19,7 +19,16 @@ enum ExitCode : int {
   kNotConfirmed = 4  // committed, but not every lcore has reported to have seen it
 };
 
-enum class Command { kApply, kDelete, kGet, kStatus, kExplain, kCompletion, kVersion };
+enum class Command {
+  kApply,
+  kDelete,
+  kGet,
+  kDeleteFlows,
+  kStatus,
+  kExplain,
+  kCompletion,
+  kVersion
+};
 enum class Output { kTable, kWide, kJson, kYaml, kName };
 enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders };
 
@@ -45,7 +54,9 @@ struct Options {
   std::string client;
   std::string backend;
   std::string service;
+  std::string state;
   std::uint32_t limit = 0;
+  bool all = false;  // flows delete
 
   // explain
   std::string from;

@@ -150,6 +150,7 @@ int get_flows(const Session& session) {
   set_service(options, *request.mutable_service());
   request.set_client(options.client);
   request.set_backend(options.backend);
+  request.set_state(options.state);
   request.set_limit(options.limit);
   v1::ListFlowsResponse response;
   if (const auto error = call(session, &Gateway::ListFlows, request, response)) {

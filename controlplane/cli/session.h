@@ -48,6 +48,7 @@ bool print_message(const Session& session, const google::protobuf::Message& mess
 int apply(const Session& session);
 int remove(const Session& session);
 int get(const Session& session);
+int delete_flows(const Session& session);
 int watch_services(const Session& session);
 int status(const Session& session);
 int explain(const Session& session);

@@ -304,8 +304,9 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
                              nanoseconds_text(status.publish_p50_ns()),
                              nanoseconds_text(status.publish_p99_ns()),
                              nanoseconds_text(status.publish_max_ns())));
-  Table table{
-      {"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HELD", "HANDED-OVER", "IDLE"}, {}};
+  Table table{{"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HALF-OPEN", "EVICTED",
+               "HELD", "HANDED-OVER", "IDLE"},
+              {}};
   for (const auto& lcore : status.lcores()) {
     const auto of_max = [](std::uint64_t flows, std::uint64_t flows_max) {
       return flows_max == 0 ? number(flows) : fmt::format("{} of {}", flows, flows_max);
@@ -316,7 +317,8 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
     table.rows.push_back(
         {number(lcore.lcore()), number(lcore.epoch_seen()), number(lcore.packets()),
          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
-         of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.held_packets()),
+         of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.half_open()),
+         number(lcore.half_open_evicted()), number(lcore.held_packets()),
          number(lcore.handed_over()),
          lcore.stalled() ? std::string("STALLED") : fmt::format("{:.1f}% of turns", idle)});
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// apply and delete.
+// apply, delete and flows delete.
 #include "controlplane/cli/manifests.h"
 #include "controlplane/cli/session.h"
 #include "controlplane/cli/table.h"
@@ -188,6 +188,30 @@ int apply(const Session& session) {
     return refuse_form(session, std::move(request), manifests);
   }
   return send(session, request, manifests.sources);
+}
+
+int delete_flows(const Session& session) {
+  const Options& options = session.options;
+  v1::DeleteFlowsRequest request;
+  request.set_provider(options.provider.value_or(""));
+  if (!options.service.empty() || options.name_space) {
+    request.mutable_service()->set_namespace_(options.namespace_filter());
+    request.mutable_service()->set_name(options.service);
+  }
+  request.set_client(options.client);
+  request.set_backend(options.backend);
+  request.set_state(options.state);
+  request.set_all(options.all);
+  v1::DeleteFlowsResponse response;
+  if (const auto error =
+          call(session, &v1::Gateway::StubInterface::DeleteFlows, request, response)) {
+    return report(session, *error);
+  }
+  if (!print_message(session, response)) {
+    session.out << fmt::format("{} flow{} deleted\n", response.deleted(),
+                               response.deleted() == 1 ? "" : "s");
+  }
+  return kOk;
 }
 
 int remove(const Session& session) {

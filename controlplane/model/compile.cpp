@@ -2,6 +2,7 @@
 #include "controlplane/model/compile.h"
 
 #include "controlplane/model/validate.h"
+#include "dataplane/net/headers.h"
 
 #include <algorithm>
 
@@ -51,6 +52,13 @@ std::vector<const Endpoint*> members_of(const Service& service, const ServicePor
     return before_in_order(a->address, target_of(*a, spec), b->address, target_of(*b, spec));
   });
   return members;
+}
+
+FlowOptions flow_options_of(const ServiceOptions& options, std::uint8_t protocol) {
+  if (protocol == kProtocolUdp) {
+    return {.idle_ms = options.udp_ms};
+  }
+  return {options.tcp_established_ms, options.tcp_transitory_ms, options.mss_clamp};
 }
 
 const CompiledPort* port_of(const CompiledService& service, Family family, PortKey key) {
@@ -142,6 +150,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   after.mode = service.mode;
   dnat_services_ += after.mode == ForwardingMode::kDnat ? 1 : 0;
   dnat_services_ -= before.mode == ForwardingMode::kDnat ? 1 : 0;
+  after.drain_deadline_ms = service.options.drain_deadline_ms;
   for (const ServicePortSpec& spec : service.ports) {
     for (const Family family : families_of(service)) {
       const CompiledPort* kept = port_of(before, family, {spec.port, spec.protocol});
@@ -155,6 +164,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   }
   place_frontends(after);
   services_[key] = std::move(after);
+  note_draining(key);
 }
 
 void ServiceCompiler::remove(const std::string& provider, const ServiceName& name,
@@ -168,6 +178,7 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
   for (const CompiledPort& port : at->second.ports) {
     release_port(port, epoch);
   }
+  draining_.erase(at->first);
   services_.erase(at);
 }
 
@@ -193,6 +204,9 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   made->id = port.id;
   made->mode = service.mode;
   made->protocol = spec.protocol;
+  take_over_ranges(service, before, *made);
+  made->flow_options = flow_options_of(service.options, spec.protocol);
+  made->affinity_ms = service.options.affinity_seconds * 1'000;
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];
@@ -204,8 +218,11 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     if (old != nullptr) {
       endpoint.slot = old->slot;
       endpoint.state = old->state;
+      endpoint.draining_since_ms = old->draining_since_ms;
+      endpoint.drained = old->drained;
     }
     bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
+    endpoint.reason += endpoint.drained ? kDrained : "";
     ring.push_back({endpoint.address, endpoint.port,
                     static_cast<std::uint16_t>(choice.active ? endpoint.weight : 0)});
     made->binding_slots.push_back(endpoint.slot);
@@ -237,6 +254,8 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
     return;
   }
   endpoint.state = state;
+  endpoint.draining_since_ms = now_ms_;
+  endpoint.drained = false;
   changed_bindings_[endpoint.slot] = {endpoint.address, endpoint.port, port.id,
                                       BindingStateByte::make(state, incarnations_[endpoint.slot])};
 }

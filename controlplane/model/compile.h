@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -18,6 +19,9 @@
 
 namespace sluice::model {
 
+// Follows the reason of an endpoint whose drain deadline is past.
+inline constexpr const char* kDrained = "; its drain deadline is past";
+
 // What became of an endpoint of a service port.
 struct CompiledEndpoint {
   IpAddress address;
@@ -25,7 +29,9 @@ struct CompiledEndpoint {
   std::uint16_t weight = 1;
   std::uint32_t slot = 0;  // 0: never used, it has no binding
   BindingState state = BindingState::kFree;
-  std::string reason;  // why it takes no new flows
+  std::string reason;                   // why it takes no new flows
+  std::uint64_t draining_since_ms = 0;  // with kDraining
+  bool drained = false;                 // with kDraining: the deadline is past, its flows are over
 };
 
 // One port of a service in one family: what its frontends share.
@@ -42,6 +48,7 @@ struct CompiledService {
   std::vector<IpAddress> vips;
   std::vector<CompiledPort> ports;
   ForwardingMode mode = ForwardingMode::kFullNat;
+  std::uint32_t drain_deadline_ms = 0;  // 0: none
 };
 
 // Services -> the service side of a snapshot. Chooses among endpoints (KUBERNETES 2.2), assigns
@@ -65,6 +72,10 @@ class ServiceCompiler {
   // `epoch`: of the snapshot the next build() makes.
   void update(const std::string& provider, const Service& service, std::uint64_t epoch);
   void remove(const std::string& provider, const ServiceName& name, std::uint64_t epoch);
+  // What update() takes for now; monotonic.
+  void set_time(std::uint64_t now_ms) { now_ms_ = now_ms; }
+  // Ends the flows of endpoints whose drain deadline is past. True when any was.
+  bool expire_drains();
   // Answer ports have changed for many: every VIP's entry is made again.
   void refresh_addresses();
 
@@ -111,8 +122,12 @@ class ServiceCompiler {
   CompiledPort compile_port(const Key& key, const Service& service, const ServicePortSpec& spec,
                             Family family, const CompiledPort* before, std::uint64_t epoch);
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
+  void note_draining(const Key& key);
   void release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id, std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
+  std::shared_ptr<const SourceRanges> ranges_for(std::vector<IpPrefix> prefixes);
+  // Live flows are judged again when who may open one has changed.
+  void take_over_ranges(const Service& service, const CompiledPort* before, ServicePort& port);
   std::shared_ptr<const MaglevTable> maglev_for(const std::vector<MaglevEndpoint>& endpoints);
   void place_frontends(const CompiledService& service);
   void withdraw_frontends(const CompiledService& service);
@@ -128,11 +143,14 @@ class ServiceCompiler {
   std::uint32_t slots_used_ = 0;
   std::vector<std::uint8_t> incarnations_;  // by slot
   std::map<Key, CompiledService> services_;
+  std::set<Key> draining_;  // services with a deadline and endpoints it is not past for
+  std::uint64_t now_ms_ = 0;
   std::unordered_map<std::uint32_t, Owner> owners_;
   std::map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
   std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
   std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
   std::size_t sweep_at_ = 64;  // entries in the cache at which the dead ones go
+  std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
 
   // Since the last build().
   std::map<std::uint32_t, Binding> changed_bindings_;

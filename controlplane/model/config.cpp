@@ -103,6 +103,10 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
       bounded(input.bindings, 65'536, 16, kBindingsMax - 1, "dataplane.bindings", faults);
   config.service_ports =
       bounded(input.service_ports, 16'384, 16, kServicePortsMax, "dataplane.servicePorts", faults);
+  config.affinity_clients =
+      bounded(input.affinity_clients, 65'536, 64, 100'000'000, "dataplane.affinityClients", faults);
+  config.half_open_percent =
+      bounded(input.half_open_percent, 25, 1, 50, "dataplane.halfOpenPercent", faults);
   config.maglev_seed = input.maglev_seed == 0 ? kDefaultMaglevSeed : input.maglev_seed;
   config.eal_arguments = input.eal_arguments;
 }
@@ -370,6 +374,21 @@ std::optional<std::uint64_t> parse_duration_us(const std::string& text) {
     total += *part;
   }
   return total;
+}
+
+std::string duration_text(std::uint64_t milliseconds) {
+  std::string text;
+  for (const auto& [unit, factor] : {std::pair{"h", 3'600'000ULL}, {"m", 60'000ULL}}) {
+    if (milliseconds >= factor) {
+      text += std::to_string(milliseconds / factor) + unit;
+      milliseconds %= factor;
+    }
+  }
+  if (milliseconds % 1'000 != 0) {
+    return text + std::to_string(milliseconds) + "ms";
+  }
+  return milliseconds == 0 && !text.empty() ? text
+                                            : text + std::to_string(milliseconds / 1'000) + "s";
 }
 
 std::optional<std::uint64_t> parse_size(const std::string& text) {

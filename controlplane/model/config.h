@@ -38,6 +38,7 @@ struct ConfigInput {
   std::vector<std::uint32_t> lcores;
   bool no_hugepages = false;
   std::uint32_t flows_ipv4 = 0, flows_ipv6 = 0, bindings = 0, service_ports = 0;
+  std::uint32_t affinity_clients = 0, half_open_percent = 0;
   std::uint64_t maglev_seed = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortInput> ports;
@@ -83,6 +84,8 @@ struct Config {
   std::uint32_t flows_ipv6 = 65'536;
   std::uint32_t bindings = 65'536;
   std::uint32_t service_ports = 16'384;
+  std::uint32_t affinity_clients = 65'536;
+  std::uint32_t half_open_percent = 25;
   std::uint64_t maglev_seed = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortConfig> ports;
@@ -104,6 +107,8 @@ std::optional<Fault> check_snat_dedicated(const Config& config,
 
 // "120s", "100us", "2h4m"; nothing for anything else. Microseconds.
 std::optional<std::uint64_t> parse_duration_us(const std::string& text);
+// The shortest text that parse_duration_us reads as this again: "2h4m", "1500ms".
+std::string duration_text(std::uint64_t milliseconds);
 // "512MiB", "1GiB", "64KiB", "4096"; nothing for anything else. Bytes.
 std::optional<std::uint64_t> parse_size(const std::string& text);
 

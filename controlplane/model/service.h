@@ -65,6 +65,16 @@ struct ServiceInput {
   std::string session_affinity;
   std::string external_traffic_policy;
   std::string internal_traffic_policy;
+  std::vector<std::string> source_ranges;
+  std::vector<std::string> deny_source_ranges;
+  bool has_affinity_config = false;
+  std::optional<std::int64_t> affinity_seconds;
+  std::string udp_timer;
+  std::string tcp_established_timer;
+  std::string tcp_transitory_timer;
+  std::uint32_t mss_clamp = 0;
+  std::string drain_deadline;
+  std::string on_endpoint_removal;
   std::vector<ServicePortInput> ports;
   std::vector<EndpointInput> endpoints;
   std::vector<std::string> later;  // paths of fields that are set and not built yet
@@ -111,12 +121,28 @@ struct VipFields {
   friend bool operator==(const VipFields&, const VipFields&) { return true; }
 };
 
+// How a service treats its clients and their flows.
+struct ServiceOptions {
+  std::vector<IpPrefix> source_ranges;  // as they were given; empty: everybody
+  std::vector<IpPrefix> deny_source_ranges;
+  std::uint32_t affinity_seconds = 0;  // 0: no affinity
+  // 0: as the gateway has them.
+  std::uint32_t udp_ms = 0;
+  std::uint32_t tcp_established_ms = 0;
+  std::uint32_t tcp_transitory_ms = 0;
+  std::uint16_t mss_clamp = 0;          // 0: none
+  std::uint32_t drain_deadline_ms = 0;  // 0: none
+
+  friend bool operator==(const ServiceOptions&, const ServiceOptions&) = default;
+};
+
 struct Service {
   ServiceName name;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
   std::vector<IpAddress> vips;
   VipFields vip_fields;
+  ServiceOptions options;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
   ForwardingMode mode = ForwardingMode::kFullNat;

@@ -61,7 +61,6 @@ void check_annotations(const ServiceInput& input, const std::string& path, Fault
 void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
   check_word(input.type, "LoadBalancer", {"ClusterIP", "NodePort", "ExternalName"}, spec + ".type",
              faults);
-  check_word(input.session_affinity, "None", {"ClientIP"}, spec + ".sessionAffinity", faults);
   check_word(input.external_traffic_policy, "Cluster", {"Local"}, spec + ".externalTrafficPolicy",
              faults);
   check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
@@ -69,6 +68,8 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   if (input.mode != "DNAT") {
     check_word(input.mode, "FULL_NAT", {"TUNNEL"}, spec + ".forwarding.mode", faults);
   }
+  check_word(input.on_endpoint_removal, "keep", {"reset"}, spec + ".forwarding.onEndpointRemoval",
+             faults);
   check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(
@@ -313,6 +314,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.annotations = input.annotations;
   service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
   check_vips(input, spec, service, faults);
+  service.options = validate_options(input, spec, faults);
   service.ports = check_ports(input, spec, faults);
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;

@@ -13,6 +13,9 @@ namespace sluice::model {
 // added.
 Service validate(const ServiceInput& input, const std::string& path, Faults& faults);
 
+// The options among it, faults under `spec` ("upsert[0].spec"); what validate() does of it.
+ServiceOptions validate_options(const ServiceInput& input, const std::string& spec, Faults& faults);
+
 // RFC 1123 label.
 [[nodiscard]] bool is_label(const std::string& text);
 // An address that packets can be sent to beyond the link: not unspecified, loopback, multicast,

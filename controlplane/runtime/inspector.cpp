@@ -20,7 +20,8 @@ std::vector<LcoreView> Inspector::lcores() const {
     views.push_back({dataplane_.lcores()[i], counters.epoch_seen.get(), counters.turns.get(),
                      counters.idle_turns.get(), counters.packets.get(), counters.flows_ipv4.get(),
                      counters.flows_ipv6.get(), counters.held_packets.get(),
-                     counters.handed_over.get()});
+                     counters.handed_over.get(), counters.affinity_evicted.get(),
+                     counters.half_open.get(), counters.half_open_evicted.get()});
   }
   return views;
 }

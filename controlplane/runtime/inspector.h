@@ -22,9 +22,13 @@ struct LcoreView {
   std::uint64_t flows_ipv6 = 0;
   std::uint64_t held_packets = 0;
   std::uint64_t handed_over = 0;
+  std::uint64_t affinity_evicted = 0;
+  std::uint64_t half_open = 0;
+  std::uint64_t half_open_evicted = 0;
 };
 
-// What the API may ask of the dataplane: it looks, and changes nothing. Any thread.
+// What the API may ask of the dataplane past the reconciler: it looks, and ends flows when told to.
+// Any thread.
 class Inspector {
  public:
   // `dataplane` outlives this.
@@ -35,6 +39,9 @@ class Inspector {
   [[nodiscard]] std::optional<std::vector<FlowRow>> flows(const FlowFilter& filter,
                                                           std::size_t limit, bool* truncated) {
     return dataplane_.list_flows(filter, limit, truncated);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> delete_flows(const FlowFilter& filter) {
+    return dataplane_.delete_flows(filter);
   }
   [[nodiscard]] std::optional<Explanation> explain(const ExplainQuery& query) {
     return dataplane_.explain(query);

@@ -149,6 +149,7 @@ void Reconciler::want(const model::Topology::Neighbour& neighbour) {
 }
 
 void Reconciler::write(std::vector<PendingWrite>& writes) {
+  compiler_.set_time(clock_ms());
   for (PendingWrite& write : writes) {
     const auto since = Clock::now();
     model::Result<model::Plan> planned = plan(write.transaction);
@@ -188,6 +189,11 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
     const std::string path = "upsert[" + std::to_string(i) + "]";
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
       check_vip(service.vips[v], hosts, path + ".spec." + service.vip_fields.at(v), faults);
+    }
+    if (service.options.affinity_seconds != 0 && dataplane_.lcores().size() > 1) {
+      faults.unimplemented.push_back(
+          {path + ".spec.sessionAffinity",
+           "'ClientIP' is not built yet for several forwarding lcores; use 'None', or one lcore"});
     }
     if (i < transaction.claimed.size()) {
       check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
@@ -419,6 +425,8 @@ void Reconciler::watch_lcores() {
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
   watch_lcores();
+  compiler_.set_time(clock_ms());
+  dirty_ = compiler_.expire_drains() || dirty_;
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
   // because there is always a newer one.
   if (dataplane_.confirmed(house_ticket_)) {

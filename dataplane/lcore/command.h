@@ -10,14 +10,14 @@
 
 namespace sluice {
 
-// A question that other threads put to an lcore, which alone may read its tables. It is answered
+// What other threads ask of an lcore, which alone may touch its tables. It is answered
 // in bounded slices, one a turn. `done` hands the answer over: the lcore stores it last, with
 // release, and touches the command no more; the asker loads it with acquire before it reads.
 class Command {
  public:
   virtual ~Command() = default;
   // One slice; true when the answer is complete. Called on the lcore only.
-  virtual bool step(const Snapshot& snapshot, const LcoreState& state) = 0;
+  virtual bool step(const Snapshot& snapshot, LcoreState& state) = 0;
 
   void finish() { done_.store(true, std::memory_order_release); }
   [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
@@ -32,7 +32,7 @@ class ListFlows : public Command {
 
   ListFlows(FlowFilter filter, std::size_t limit, std::uint32_t lcore)
       : filter_(std::move(filter)), limit_(limit), lcore_(lcore) {}
-  bool step(const Snapshot& snapshot, const LcoreState& state) override;
+  bool step(const Snapshot& snapshot, LcoreState& state) override;
   [[nodiscard]] std::vector<FlowRow>& rows() { return rows_; }
 
  private:
@@ -44,11 +44,24 @@ class ListFlows : public Command {
   std::vector<FlowRow> rows_;
 };
 
+class DeleteFlows : public Command {
+ public:
+  explicit DeleteFlows(FlowFilter filter) : filter_(std::move(filter)) {}
+  bool step(const Snapshot& snapshot, LcoreState& state) override;
+  [[nodiscard]] std::uint64_t deleted() const { return deleted_; }
+
+ private:
+  FlowFilter filter_;
+  Family family_ = Family::kIpv4;
+  std::uint32_t next_ = 0;
+  std::uint64_t deleted_ = 0;
+};
+
 class ExplainPacket : public Command {
  public:
   ExplainPacket(ExplainQuery query, std::uint32_t lcore)
       : query_(std::move(query)), lcore_(lcore) {}
-  bool step(const Snapshot& snapshot, const LcoreState& state) override;
+  bool step(const Snapshot& snapshot, LcoreState& state) override;
   [[nodiscard]] Explanation& answer() { return *answer_; }
 
  private:

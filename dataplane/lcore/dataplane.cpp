@@ -126,6 +126,8 @@ struct Dataplane::Parts {
     context.hugepages = settings.hugepages;
     context.flows_ipv4 = settings.flows_ipv4;
     context.flows_ipv6 = settings.flows_ipv6;
+    context.affinity_clients = settings.affinity_clients;
+    context.half_open_percent = settings.half_open_percent;
     return context;
   }
 
@@ -279,6 +281,19 @@ std::optional<std::vector<FlowRow>> Dataplane::list_flows(const FlowFilter& filt
   *truncated = rows.size() > limit;
   rows.resize(std::min(rows.size(), limit));
   return rows;
+}
+
+std::optional<std::uint64_t> Dataplane::delete_flows(const FlowFilter& filter) {
+  std::uint64_t deleted = 0;
+  for (const auto& worker : parts_->workers) {
+    auto command = std::make_shared<DeleteFlows>(filter);
+    if (!parts_->submit(*worker, command) ||
+        !Parts::wait_until([&] { return command->done(); })) {
+      return std::nullopt;
+    }
+    deleted += command->deleted();
+  }
+  return deleted;
 }
 
 // All are asked, as each knows whether the packet is its own; one that stands still holds up the

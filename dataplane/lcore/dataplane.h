@@ -35,7 +35,9 @@ struct DataplaneSettings {
   std::uint32_t idle_sleep_us = 0;  // 0: never sleep
   std::uint32_t flows_ipv4 = 0;     // per lcore
   std::uint32_t flows_ipv6 = 0;
-  std::uint32_t bindings = 0;  // counters are kept for this many slots
+  std::uint32_t affinity_clients = 1024;  // per lcore
+  std::uint32_t half_open_percent = 100;  // of each flow table, at most
+  std::uint32_t bindings = 0;             // counters are kept for this many slots
   std::uint32_t service_ports = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortSettings> ports;
@@ -116,6 +118,9 @@ class Dataplane {
   static constexpr auto kPatience = std::chrono::seconds(5);
   std::optional<std::vector<FlowRow>> list_flows(const FlowFilter& filter, std::size_t limit,
                                                  bool* truncated);
+  // Ends the flows that pass, likewise; how many. Nothing when an lcore does not answer in time: it
+  // may end them yet.
+  std::optional<std::uint64_t> delete_flows(const FlowFilter& filter);
   // Nothing when no lcore answers within kPatience. Any thread.
   std::optional<Explanation> explain(const ExplainQuery& query);
 

@@ -36,7 +36,8 @@ LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
                     SnatPorts(random_value<std::uint64_t>(), number),
                     *context.counters,
                     number,
-                    0};
+                    0,
+                    Affinity(context.affinity_clients, random_value<HashSecret>())};
 }
 
 // RFC 4861 §4: router and neighbour solicitations and advertisements, redirects.
@@ -76,6 +77,11 @@ Worker::Worker(const WorkerContext& context)
       outputs_(context.ports.size()),
       handings_(context.handoff->lcores()),
       ticks_per_ms_(rte_get_tsc_hz() / 1000) {
+  const auto budget = [&context](std::uint32_t flows) {
+    return static_cast<std::uint32_t>(std::uint64_t{flows} * context.half_open_percent / 100);
+  };
+  state_.flows4.set_half_open_max(budget(context.flows_ipv4));
+  state_.flows6.set_half_open_max(budget(context.flows_ipv6));
   if (commands_ == nullptr) {
     throw StartFault("dataplane.memory: no room for the command ring; raise it");
   }
@@ -112,6 +118,7 @@ void Worker::turn() {
   aging6_.run(state_.flows6, state_.now_ms, state_.counters);
   state_.counters.flows_ipv4.set(state_.flows4.size());
   state_.counters.flows_ipv6.set(state_.flows6.size());
+  state_.counters.half_open.set(state_.flows4.half_open() + state_.flows6.half_open());
   state_.counters.turns.add(1);
   context_.rcu->quiescent(context_.number);
   if (packets != 0) {

@@ -38,6 +38,8 @@ struct WorkerContext {
   bool hugepages = true;
   std::uint32_t flows_ipv4 = 0;
   std::uint32_t flows_ipv6 = 0;
+  std::uint32_t affinity_clients = 1024;
+  std::uint32_t half_open_percent = 100;  // of each flow table, at most
 };
 
 // What is given to the kernel, each at a rate of its own, so that neither a flood of one nor

@@ -4,6 +4,7 @@
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/maglev.h"
+#include "dataplane/snapshot/source_ranges.h"
 
 #include <array>
 #include <cstdint>
@@ -15,14 +16,27 @@ namespace sluice {
 
 enum class ForwardingMode : std::uint8_t { kFullNat, kDnat, kTunnel };
 
+// What a flow takes along from its service when it opens.
+struct FlowOptions {
+  std::uint32_t idle_ms = 0;        // UDP, or TCP once established; 0: as state/flow.h has it
+  std::uint32_t transitory_ms = 0;  // TCP half-open or closing; 0: likewise
+  std::uint16_t mss_max = 0;        // of SYN and SYN+ACK; 0: as they are
+
+  friend constexpr bool operator==(const FlowOptions&, const FlowOptions&) = default;
+};
+
 // A service port: what all frontends (VIP, cluster address, node port) of one Service port share.
 // Immutable; a change makes a new one and leaves the flows alone, which know only binding slots.
 struct ServicePort {
   std::uint32_t id = 0;  // dense and stable while the port exists; index of its counters
   ForwardingMode mode = ForwardingMode::kFullNat;
-  std::uint8_t protocol = 0;                  // IP protocol number
-  std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
-  std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
+  std::uint8_t protocol = 0;                              // IP protocol number
+  std::shared_ptr<const MaglevTable> maglev;              // null: no usable backend
+  std::vector<std::uint32_t> binding_slots;               // by endpoint index of `maglev`
+  std::shared_ptr<const SourceRanges> allowed = nullptr;  // clients; null: everybody
+  std::shared_ptr<const SourceRanges> denied = nullptr;   // of those; null: nobody
+  FlowOptions flow_options = {};
+  std::uint32_t affinity_ms = 0;  // how long a client keeps its endpoint; 0: no affinity
 };
 
 // What an address of ours is for. Lookup is by address first, then in its port table.

@@ -44,7 +44,7 @@ struct Snapshot {
   // Bumped by disruptive changes only; a hit whose entry bears another number is looked at once
   // and restamped. They wrap: a flow idle through exactly 65,536 bumps is taken as fresh, which
   // costs it one missed re-judgement.
-  std::uint16_t policy_epoch = 0;  // services or bindings removed
+  std::uint16_t policy_epoch = 0;  // services or bindings removed, source ranges changed
   std::uint16_t route_epoch = 0;   // routes changed
   std::uint64_t maglev_seed = 0;
 

@@ -76,7 +76,11 @@ bool reopen(Packet& packet, const Choice& choice, FlowTable<F>& flows, LcoreStat
       flow.client_key() != packet.key<F>()) {
     return false;
   }
+  if (!make_room(FlowState::kTcpHalfOpen, flows, state.now_ms, state.counters)) {
+    return false;
+  }
   restart_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
+  set_options(flow, flows.cold(packet.replaces.index()), packet.service->flow_options);
   packet.flow = packet.replaces;
   return true;
 }
@@ -122,12 +126,23 @@ bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way&
   return true;
 }
 
+// Only a flow that opens refreshes it; its packets do not.
+void remember_affinity(const ServicePort& service, const Choice& choice, const IpAddress& client,
+                       LcoreState& state) {
+  const Affinity::Pinned where{choice.slot, choice.binding->state.incarnation()};
+  if (affinity_of(state, client)
+          .remember(client, service.id, where, state.now_ms, service.affinity_ms)) {
+    state.counters.affinity_evicted.add(1);
+  }
+}
+
 template <Family F>
 void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   const FlowKey<F>& key = packet.key<F>();
-  const Choice choice = choose_binding(*packet.service, key, snapshot);
-  if (packet.service->mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
+  const ServicePort& service = *packet.service;
+  const Choice choice = choose_binding(service, key, snapshot, state);
+  if (service.mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
     return;
   }
   close_replaced(packet.replaces, flows, state);
@@ -145,16 +160,25 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
+  if (!make_room(flow.state, flows, state.now_ms, state.counters)) {
+    packet.decide_drop(Drop::kFlowTableFull);
+    return;
+  }
   if (!choose_tuple(packet, flow, there, back, snapshot, state)) {
     return;
   }
   set_checksum_deltas(flow);
-  packet.flow = flows.insert(flow, {.service_port = packet.service->id, .opened_ms = state.now_ms});
+  FlowCold cold{.service_port = service.id, .opened_ms = state.now_ms};
+  set_options(flow, cold, service.flow_options);
+  packet.flow = flows.insert(flow, cold);
   if (!packet.flow.valid()) {
     packet.decide_drop(Drop::kFlowTableFull);
     return;
   }
-  state.counters.services[packet.service->id].flows_opened.add(1);
+  if (service.affinity_ms != 0) {
+    remember_affinity(service, choice, IpAddress(key.source), state);
+  }
+  state.counters.services[service.id].flows_opened.add(1);
   state.counters.bindings[choice.slot].flows_opened.add(1);
 }
 

@@ -2,6 +2,7 @@
 // Whose is it? Only packets without a flow come here. By address first (VIP, SNAT, host), then by
 // port. What is nobody's goes to the kernel or is dropped, as the port says; what is for a VIP or
 // a SNAT address never reaches the kernel.
+#include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 
 namespace sluice {
@@ -80,7 +81,10 @@ void classify_frontend(Packet& packet, const AddressEntry& entry) {
     return;
   }
   packet.has_service = true;
-  if (packet.service->maglev == nullptr) {
+  const Drop refused = refusal(*packet.service, addresses_of(packet).source);
+  if (refused != Drop::kNone) {
+    packet.decide_drop(refused);
+  } else if (packet.service->maglev == nullptr) {
     packet.decide_drop(Drop::kNoBackend);
   } else if (packet.protocol == kProtocolTcp && !may_open(packet)) {
     packet.decide_drop(Drop::kTcpNoFlow);

@@ -4,6 +4,7 @@
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/stages/packet.h"
 #include "dataplane/state/flow.h"
+#include "dataplane/state/lcore_state.h"
 
 #include <optional>
 #include <span>
@@ -29,13 +30,59 @@ struct Way {
 struct Choice {
   std::uint32_t slot = 0;
   const Binding* binding = nullptr;
+  bool by_affinity = false;  // else by Maglev
 };
+
+// Whose table has the affinity of this client: that of the one lcore there is. With several it is
+// the owner f(client), which may be another than the flow's.
+[[nodiscard]] inline Affinity& affinity_of(LcoreState& state, const IpAddress& /*client*/) {
+  return state.affinity;
+}
+[[nodiscard]] inline const Affinity& affinity_of(const LcoreState& state,
+                                                 const IpAddress& /*client*/) {
+  return state.affinity;
+}
+
+// Where the service's affinity sends the client, if that takes new flows still: not one that
+// drains, is gone, or whose slot is another's by now.
+[[nodiscard]] inline std::optional<Choice> choose_by_affinity(const ServicePort& service,
+                                                              const IpAddress& client,
+                                                              const Snapshot& snapshot,
+                                                              const LcoreState& state) {
+  const auto pinned =
+      affinity_of(state, client).find(client, service.id, state.now_ms, service.affinity_ms);
+  if (!pinned || snapshot.bindings->state(pinned->slot) !=
+                     BindingStateByte::make(BindingState::kActive, pinned->incarnation)) {
+    return std::nullopt;
+  }
+  const Binding& binding = snapshot.bindings->at(pinned->slot);
+  if (binding.service_port != service.id) {
+    return std::nullopt;
+  }
+  return Choice{pinned->slot, &binding, true};
+}
+
 template <typename Key>
 [[nodiscard]] Choice choose_binding(const ServicePort& service, const Key& key,
-                                    const Snapshot& snapshot) {
+                                    const Snapshot& snapshot, const LcoreState& state) {
+  if (service.affinity_ms != 0) {
+    if (const auto choice = choose_by_affinity(service, IpAddress(key.source), snapshot, state)) {
+      return *choice;
+    }
+  }
   const std::uint16_t endpoint = service.maglev->pick(maglev_hash(key, snapshot.maglev_seed));
   const std::uint32_t slot = service.binding_slots[endpoint];
   return {slot, &snapshot.bindings->at(slot)};
+}
+
+// Whether the service refuses this client (the real one), and as what; else Drop::kNone. Before
+// everything else a service decides, its having no backend included (KUBERNETES 3.5).
+[[nodiscard]] inline Drop refusal(const ServicePort& service, const IpAddress& client) {
+  if (service.denied != nullptr && service.denied->contains(client)) {
+    return Drop::kSourceDenied;
+  }
+  return service.allowed == nullptr || service.allowed->contains(client) ? Drop::kNone
+                                                                         : Drop::kSourceRange;
 }
 
 template <Family F>
@@ -57,5 +104,16 @@ template <Family F>
 // or UDP that can go on at another endpoint, its own being removed.
 template <Family F>
 [[nodiscard]] bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot);
+
+// The service port whose flow this is, while it is there and has this frontend; else null.
+template <Family F>
+[[nodiscard]] const ServicePort* service_of(const FlowHot<F>& flow, const FlowCold& cold,
+                                            const Snapshot& snapshot);
+
+// As refusal(), for a flow that was admitted under another policy; kNone for one that was judged by
+// this one.
+template <Family F>
+[[nodiscard]] Drop refusal_since(const FlowHot<F>& flow, const FlowCold& cold,
+                                 const Snapshot& snapshot);
 
 }  // namespace sluice

@@ -49,6 +49,22 @@ bool moves_away(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
   return service != nullptr && service->maglev != nullptr;
 }
 
+// A flow whose client a change has shut out ends here, with its packet; whichever side sent it.
+template <Family F>
+bool shut_out(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  const FlowHot<F>& flow = flows.hot(ref.index());
+  const Drop reason = refusal_since(flow, flows.cold(ref.index()), snapshot);
+  if (reason == Drop::kNone) {
+    return false;
+  }
+  packet.service = service_of(flow, flows.cold(ref.index()), snapshot);
+  packet.has_service = true;
+  packet.decide_drop(reason);
+  close_flow(flows, ref.index(), state.now_ms, state.counters);
+  return true;
+}
+
 // What a packet gets whose flow does not stand as it is: the flow, or none.
 template <Family F>
 FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
@@ -61,6 +77,9 @@ FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
     if (ref.direction() == Direction::kFromBackend) {
       packet.decide_drop(Drop::kFlowClosed);  // nobody else's, even if it bears a client's address
     }
+    return kNoFlow;
+  }
+  if (shut_out<F>(packet, ref, snapshot, state)) {
     return kNoFlow;
   }
   if (opens_anew(packet, ref, flow, snapshot)) {
@@ -112,6 +131,32 @@ bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
 
 template bool is_over(FlowRef, const FlowHot<Family::kIpv4>&, const Snapshot&);
 template bool is_over(FlowRef, const FlowHot<Family::kIpv6>&, const Snapshot&);
+
+template <Family F>
+const ServicePort* service_of(const FlowHot<F>& flow, const FlowCold& cold,
+                              const Snapshot& snapshot) {
+  const AddressEntry* address = snapshot.addresses->find(IpAddress(flow.frontend));
+  const ServicePort* service =
+      address == nullptr ? nullptr : address->find({flow.frontend_port.host(), flow.protocol});
+  return service != nullptr && service->id == cold.service_port ? service : nullptr;
+}
+
+template const ServicePort* service_of(const FlowHot<Family::kIpv4>&, const FlowCold&,
+                                       const Snapshot&);
+template const ServicePort* service_of(const FlowHot<Family::kIpv6>&, const FlowCold&,
+                                       const Snapshot&);
+
+template <Family F>
+Drop refusal_since(const FlowHot<F>& flow, const FlowCold& cold, const Snapshot& snapshot) {
+  if (flow.policy_epoch == snapshot.policy_epoch) {
+    return Drop::kNone;
+  }
+  const ServicePort* service = service_of(flow, cold, snapshot);
+  return service == nullptr ? Drop::kNone : refusal(*service, IpAddress(flow.client));
+}
+
+template Drop refusal_since(const FlowHot<Family::kIpv4>&, const FlowCold&, const Snapshot&);
+template Drop refusal_since(const FlowHot<Family::kIpv6>&, const FlowCold&, const Snapshot&);
 
 void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   Lane ipv4;

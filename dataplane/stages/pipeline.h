@@ -55,4 +55,9 @@ void collect_flows(const FlowFilter& filter, Family family, std::uint32_t begin,
                    const LcoreState& state, std::uint32_t lcore, std::size_t room,
                    std::vector<FlowRow>& rows);
 
+// Ends the flows among these entries that pass the filter, as when they had expired; how many.
+// Between bursts only.
+std::uint64_t delete_flows(const FlowFilter& filter, Family family, std::uint32_t begin,
+                           std::uint32_t end, LcoreState& state);
+
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include "dataplane/net/headers.h"
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
 
 #include <cstring>
 
@@ -15,7 +16,7 @@ template <Family F>
 FlowRow row_of(const FlowHot<F>& flow, const FlowCold& cold, std::uint32_t now_ms,
                std::uint32_t lcore) {
   const std::uint32_t idle = now_ms - flow.last_seen_ms;
-  const std::uint32_t timeout = facts_of(flow.state).timeout_ms;
+  const std::uint32_t timeout = timeout_ms(flow, cold);
   FlowRow row;
   row.protocol = flow.protocol;
   row.client = {IpAddress(flow.client), flow.client_port.host()};
@@ -42,6 +43,9 @@ bool passes(const FlowFilter& filter, const FlowHot<F>& flow, const FlowCold& co
       (filter.backend && *filter.backend != IpAddress(flow.backend))) {
     return false;
   }
+  if (filter.state && *filter.state != flow.state) {
+    return false;
+  }
   return filter.service_ports.empty() || (cold.service_port < filter.service_ports.size() &&
                                           filter.service_ports[cold.service_port]);
 }
@@ -61,6 +65,22 @@ void collect(const FlowFilter& filter, std::uint32_t begin, std::uint32_t end,
       --room;
     }
   }
+}
+
+template <Family F>
+std::uint64_t end_flows(const FlowFilter& filter, std::uint32_t begin, std::uint32_t end,
+                        LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  std::uint64_t ended = 0;
+  for (std::uint32_t i = begin; i < end && i < flows.high_water(); ++i) {
+    const FlowHot<F>& flow = flows.hot(i);
+    if (flow.state != FlowState::kFree && flow.state != FlowState::kQuarantine &&
+        passes(filter, flow, flows.cold(i))) {
+      end_flow(flows, i, state.now_ms, state.counters);
+      ++ended;
+    }
+  }
+  return ended;
 }
 
 const char* name_of_state(BindingState state) {
@@ -208,7 +228,7 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, ForwardingMode
              !state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
     explain_drop(answer, Drop::kSnatExhausted,
                  "admit_flow: no SNAT address and port is free towards this backend");
-  } else if (flows.size() == flows.capacity()) {
+  } else if (flows.size() == flows.capacity() && flows.evicted() == 0) {
     explain_drop(answer, Drop::kFlowTableFull, "admit_flow: the flow table is full");
   } else {
     return false;
@@ -220,7 +240,7 @@ template <Family F>
 void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot,
                  const LcoreState& state) {
   const ServicePort& service = *packet.service;
-  const Choice choice = choose_binding(service, packet.key<F>(), snapshot);
+  const Choice choice = choose_binding(service, packet.key<F>(), snapshot, state);
   answer.has_flow = true;
   answer.flow.protocol = packet.protocol;
   answer.flow.client = {IpAddress(packet.key<F>().source), packet.key<F>().source_port.host()};
@@ -230,7 +250,8 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   answer.flow.binding_slot = choice.slot;
   answer.flow.service_port = service.id;
   answer.backend_state = name_of_state(choice.binding->state.state());
-  answer.steps.push_back("admit_flow: Maglev picks " +
+  answer.steps.push_back((choice.by_affinity ? "admit_flow: the client's affinity is with "
+                                             : "admit_flow: Maglev picks ") +
                          to_string(choice.binding->address, choice.binding->port));
   if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), service.mode,
                        snapshot, state)) {
@@ -265,6 +286,11 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
   const FlowRef ref = state.flows<F>().find(packet.key<F>());
   if (ref.valid() && !is_over(ref, state.flows<F>().hot(ref.index()), snapshot)) {
     explain_flow<F>(answer, ref, snapshot, state);
+    const Drop refused = refusal_since(state.flows<F>().hot(ref.index()),
+                                       state.flows<F>().cold(ref.index()), snapshot);
+    if (refused != Drop::kNone) {
+      explain_drop(answer, refused, "find_flow: the flow ends, its client is shut out by now");
+    }
     return;
   }
   answer.steps.emplace_back("find_flow: no flow");
@@ -304,6 +330,12 @@ Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const L
     explain_packet<Family::kIpv6>(answer, burst, snapshot, state);
   }
   return answer;
+}
+
+std::uint64_t delete_flows(const FlowFilter& filter, Family family, std::uint32_t begin,
+                           std::uint32_t end, LcoreState& state) {
+  return family == Family::kIpv4 ? end_flows<Family::kIpv4>(filter, begin, end, state)
+                                 : end_flows<Family::kIpv6>(filter, begin, end, state);
 }
 
 void collect_flows(const FlowFilter& filter, Family family, std::uint32_t begin, std::uint32_t end,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/net/address.h"
+#include "dataplane/state/flow.h"
 
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,7 @@ struct FlowFilter {
   std::vector<bool> service_ports;  // by ServicePort::id; empty: all
   std::optional<IpAddress> client;
   std::optional<IpAddress> backend;
+  std::optional<FlowState> state;
 };
 
 struct FlowRow {

@@ -3,6 +3,7 @@
 // deltas of the flow; then the flow's own account of the packet.
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/headers.h"
+#include "dataplane/net/tcp_options.h"
 #include "dataplane/stages/pipeline.h"
 #include "dataplane/state/aging.h"
 #include "dataplane/state/tcp_state.h"
@@ -92,6 +93,13 @@ void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
   if (packet.protocol == kProtocolTcp && tcp_may_change(flow.state, packet.tcp_flags)) {
     const TcpView next =
         tcp_next({flow.state, flow.flags}, packet.flow.direction(), tcp_event(packet.tcp_flags));
+    if ((flow.flags & kFlowClampMss) != 0 && (packet.tcp_flags & kTcpSyn) != 0) {
+      clamp_mss(packet.at<TcpHeader>(packet.l4_offset),
+                state.flows<F>().cold(packet.flow.index()).mss_max);
+    }
+    if (flow.state == FlowState::kTcpHalfOpen && next.state != FlowState::kTcpHalfOpen) {
+      state.flows<F>().leave_half_open(packet.flow.index());
+    }
     flow.state = next.state;
     flow.flags = next.flags;
   }

@@ -44,16 +44,62 @@ void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
   flows.quarantine(index, now_ms);
 }
 
+namespace {
+
+// Not one that was evicted this very turn: a packet of the burst may refer to it still.
+template <Family F>
+bool free_evicted(FlowTable<F>& flows, std::uint32_t now_ms) {
+  if (flows.evicted() == 0 || flows.hot(flows.oldest_evicted()).last_seen_ms == now_ms) {
+    return false;
+  }
+  flows.erase(flows.oldest_evicted());
+  return true;
+}
+
+}  // namespace
+
+template <Family F>
+bool make_room(FlowState state, FlowTable<F>& flows, std::uint32_t now_ms,
+               LcoreCounters& counters) {
+  if (flows.size() == flows.capacity() && !free_evicted(flows, now_ms)) {
+    return false;
+  }
+  if (state != FlowState::kTcpHalfOpen || flows.half_open() < flows.half_open_max()) {
+    return true;
+  }
+  if (flows.evicted() >= flows.half_open_max() && !free_evicted(flows, now_ms)) {
+    return false;
+  }
+  const std::uint32_t oldest = flows.oldest_half_open();
+  settle(flows, oldest, counters);
+  flows.evict(oldest, now_ms);
+  counters.half_open_evicted.add(1);
+  return true;
+}
+
+template <Family F>
+void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+              LcoreCounters& counters) {
+  if (flows.hot(index).state != FlowState::kUdp) {
+    close_flow(flows, index, now_ms, counters);
+    return;
+  }
+  settle(flows, index, counters);
+  flows.erase(index);
+}
+
 template <Family F>
 void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                   LcoreCounters& counters) {
   settle(flows, index, counters);
   FlowHot<F>& flow = flows.hot(index);
   const std::uint32_t service_port = flows.cold(index).service_port;
-  flow.state = FlowState::kTcpHalfOpen;
   flow.flags = 0;
   flow.last_seen_ms = now_ms;
-  flows.cold(index) = {.service_port = service_port, .opened_ms = now_ms};
+  flows.enter_half_open(index);
+  FlowCold& cold = flows.cold(index);
+  cold.opened_ms = now_ms;
+  cold.packets_in = cold.bytes_in = cold.packets_out = cold.bytes_out = 0;
   counters.services[service_port].flows_opened.add(1);
   counters.bindings[flow.binding_slot].flows_opened.add(1);
 }
@@ -65,18 +111,15 @@ void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_m
   if (flow.state == FlowState::kFree) {
     return;
   }
-  const bool expired = now_ms - flow.last_seen_ms >= facts_of(flow.state).timeout_ms;
+  const bool expired = now_ms - flow.last_seen_ms >= timeout_ms(flow, flows.cold(index));
   if (flow.state == FlowState::kQuarantine) {
     if (expired) {
       flows.erase(index);
     }
   } else if (!expired) {
     fold_counters(flows, index, counters);
-  } else if (flow.state == FlowState::kUdp) {
-    settle(flows, index, counters);
-    flows.erase(index);
   } else {
-    close_flow(flows, index, now_ms, counters);
+    end_flow(flows, index, now_ms, counters);
   }
 }
 
@@ -102,6 +145,10 @@ template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t
 template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void restart_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void restart_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowState, FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowState, FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
+template void end_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void end_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template class Aging<Family::kIpv4>;
 template class Aging<Family::kIpv6>;
 

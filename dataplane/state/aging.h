@@ -23,6 +23,19 @@ template <Family F>
 void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                   LcoreCounters& counters);
 
+// Room for one more flow that begins in `state`, at a bounded cost: at most half_open_max flows are
+// half-open, then the oldest of them is expired early, into a quarantine that at most as many are
+// in; then, or when the table is full, the longest one there is freed. No other flow is touched,
+// least of all an established one. False: nothing could be had, all of it being of this very turn.
+template <Family F>
+[[nodiscard]] bool make_room(FlowState state, FlowTable<F>& flows, std::uint32_t now_ms,
+                             LcoreCounters& counters);
+
+// As when its time is over; between bursts only. A UDP flow leaves at once, others are closed.
+template <Family F>
+void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+              LcoreCounters& counters);
+
 // Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
 // second, which is why no count is more than 2 s behind. An expired UDP flow leaves at once, an
 // expired TCP flow after its SNAT tuple's quarantine. Runs between bursts.

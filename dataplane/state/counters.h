@@ -55,6 +55,9 @@ struct alignas(64) LcoreCounters {
   Counter flows_ipv6;
   Counter held_packets;  // waiting for a neighbour now
   Counter snat_quarantine_broken;
+  Counter half_open;                         // now, of both families
+  Counter half_open_evicted;                 // expired early, the budget being used up
+  Counter affinity_evicted;                  // clients whose affinity had to go before its time
   std::unique_ptr<FlowCounters[]> services;  // by ServicePort::id
   std::unique_ptr<FlowCounters[]> bindings;  // by slot
 

@@ -23,6 +23,25 @@ void set_checksum_deltas(FlowHot<F>& flow) {
   flow.l4_delta = ChecksumDelta::exchange(before + ports_before, after + ports_after);
 }
 
+template <Family F>
+void set_options(FlowHot<F>& flow, FlowCold& cold, const FlowOptions& options) {
+  if ((options.idle_ms | options.transitory_ms) != 0) {
+    const auto given = [](std::uint32_t own, FlowState state) {
+      return own == 0 ? facts_of(state).timeout_ms : own;
+    };
+    const bool udp = flow.state == FlowState::kUdp;
+    cold.idle_ms = given(options.idle_ms, udp ? FlowState::kUdp : FlowState::kTcpEstablished);
+    cold.transitory_ms = given(options.transitory_ms, FlowState::kTcpHalfOpen);
+    flow.flags |= kFlowOwnTimers;
+  }
+  if (options.mss_max != 0) {
+    cold.mss_max = options.mss_max;
+    flow.flags |= kFlowClampMss;
+  }
+}
+
+template void set_options(FlowHot<Family::kIpv4>&, FlowCold&, const FlowOptions&);
+template void set_options(FlowHot<Family::kIpv6>&, FlowCold&, const FlowOptions&);
 template void set_checksum_deltas<Family::kIpv4>(FlowHot<Family::kIpv4>&);
 template void set_checksum_deltas<Family::kIpv6>(FlowHot<Family::kIpv6>&);
 

@@ -5,6 +5,7 @@
 #include "dataplane/net/flow_key.h"
 #include "dataplane/snapshot/backends.h"
 #include "dataplane/snapshot/next_hops.h"
+#include "dataplane/snapshot/services.h"
 
 #include <array>
 #include <cstdint>
@@ -132,18 +133,49 @@ enum FlowFlag : std::uint8_t {
   kFlowClientGoesOn = 8,    // reset: the client has sent a segment since
   kFlowBackendGoesOn = 16,  // reset: the backend has
   kFlowGoesOn = kFlowClientGoesOn | kFlowBackendGoesOn,
+  kFlowEvicted = 32,     // in quarantine because the half-open budget was used up
+  kFlowClampMss = 64,    // FlowCold::mss_max is set
+  kFlowOwnTimers = 128,  // FlowCold::idle_ms and transitory_ms are; else those of kFlowStates
 };
 
 // The cold line: what opening, aging and people need.
 struct alignas(64) FlowCold {
   std::uint32_t service_port = 0;  // ServicePort::id
   std::uint32_t opened_ms = 0;
+  std::uint32_t idle_ms = 0;        // with kFlowOwnTimers, both: UDP, or TCP once established
+  std::uint32_t transitory_ms = 0;  // TCP half-open or closing
+  std::uint16_t mss_max = 0;        // with kFlowClampMss
+  std::uint32_t older = 0;          // FlowTable's lists of half-open and of evicted flows
+  std::uint32_t newer = 0;
   std::uint64_t packets_in = 0;  // folded so far
   std::uint64_t bytes_in = 0;
   std::uint64_t packets_out = 0;
   std::uint64_t bytes_out = 0;
 };
 static_assert(sizeof(FlowCold) == 64);
+
+// After how much idle time a flow leaves its state. Looks at the cold line only where the flow has
+// timers of its own, so that a sweep costs others nothing.
+template <Family F>
+[[nodiscard]] std::uint32_t timeout_ms(const FlowHot<F>& flow, const FlowCold& cold) {
+  if ((flow.flags & kFlowOwnTimers) == 0) {
+    return facts_of(flow.state).timeout_ms;
+  }
+  switch (flow.state) {
+    case FlowState::kUdp:
+    case FlowState::kTcpEstablished:
+      return cold.idle_ms;
+    case FlowState::kTcpHalfOpen:
+    case FlowState::kTcpClosing:
+      return cold.transitory_ms;
+    default:
+      return facts_of(flow.state).timeout_ms;
+  }
+}
+
+// Gives a flow that opens what its service says.
+template <Family F>
+void set_options(FlowHot<F>& flow, FlowCold& cold, const FlowOptions& options);
 
 // Fills in both checksum deltas from the two tuples. A packet from the client has its sum changed
 // by what leaves (client, frontend and their ports) and what comes (snat, backend and theirs).

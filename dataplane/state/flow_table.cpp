@@ -131,12 +131,16 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold) {
   }
   cold_[index] = cold;
   ++size_;
+  if (flow.state == FlowState::kTcpHalfOpen) {
+    append(half_open_, index);
+  }
   return from_client;
 }
 
 template <Family F>
 void FlowTable<F>::erase(std::uint32_t index) {
   Hot& flow = hot_[index];
+  leave_lists(index);
   if (flow.state != FlowState::kQuarantine) {
     remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   }
@@ -150,9 +154,55 @@ void FlowTable<F>::erase(std::uint32_t index) {
 template <Family F>
 void FlowTable<F>::quarantine(std::uint32_t index, std::uint32_t now_ms) {
   Hot& flow = hot_[index];
+  leave_lists(index);
   remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   flow.state = FlowState::kQuarantine;
   flow.last_seen_ms = now_ms;
+}
+
+template <Family F>
+void FlowTable<F>::evict(std::uint32_t index, std::uint32_t now_ms) {
+  quarantine(index, now_ms);
+  hot_[index].flags |= kFlowEvicted;
+  append(evicted_, index);
+}
+
+template <Family F>
+void FlowTable<F>::append(List& list, std::uint32_t index) {
+  if (list.size == 0) {
+    list.oldest = index;
+  } else {
+    cold_[list.newest].newer = index;
+    cold_[index].older = list.newest;
+  }
+  list.newest = index;
+  ++list.size;
+}
+
+template <Family F>
+void FlowTable<F>::unlink(List& list, std::uint32_t index) {
+  const FlowCold& flow = cold_[index];
+  if (list.oldest == index) {
+    list.oldest = flow.newer;
+  } else {
+    cold_[flow.older].newer = flow.newer;
+  }
+  if (list.newest == index) {
+    list.newest = flow.older;
+  } else {
+    cold_[flow.newer].older = flow.older;
+  }
+  --list.size;
+}
+
+template <Family F>
+void FlowTable<F>::leave_lists(std::uint32_t index) {
+  if (hot_[index].state == FlowState::kTcpHalfOpen) {
+    unlink(half_open_, index);
+  } else if (hot_[index].state == FlowState::kQuarantine &&
+             (hot_[index].flags & kFlowEvicted) != 0) {
+    unlink(evicted_, index);
+  }
 }
 
 template class FlowTable<Family::kIpv4>;

@@ -88,6 +88,25 @@ class FlowTable {
   [[nodiscard]] const FlowCold& cold(std::uint32_t index) const { return cold_[index]; }
 
   [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+  // TCP flows whose handshake is not complete, in the order in which they opened; what may be had
+  // of them is the caller's policy (aging.h). One that completes or ends leaves the list.
+  // At least one, whatever a share of a small table comes to.
+  void set_half_open_max(std::uint32_t flows) { half_open_max_ = flows == 0 ? 1 : flows; }
+  [[nodiscard]] std::uint32_t half_open_max() const { return half_open_max_; }
+  [[nodiscard]] std::uint32_t half_open() const { return half_open_.size; }
+  [[nodiscard]] std::uint32_t oldest_half_open() const { return half_open_.oldest; }
+  // Before flow.state becomes another. index: of a half-open flow.
+  // A flow of another state begins anew.
+  void enter_half_open(std::uint32_t index) {
+    hot_[index].state = FlowState::kTcpHalfOpen;
+    append(half_open_, index);
+  }
+  void leave_half_open(std::uint32_t index) { unlink(half_open_, index); }
+  // As quarantine(), of a half-open flow; those are kept apart, since they may be had back first.
+  void evict(std::uint32_t index, std::uint32_t now_ms);
+  [[nodiscard]] std::uint32_t evicted() const { return evicted_.size; }
+  [[nodiscard]] std::uint32_t oldest_evicted() const { return evicted_.oldest; }
+
   // Entries in use, quarantined ones included.
   [[nodiscard]] std::uint32_t size() const { return size_; }
   // Entries at and past this index have never been in use: where a sweep may stop.
@@ -102,6 +121,16 @@ class FlowTable {
     std::uint32_t reserved[3];
   };
   static_assert(sizeof(Bucket) == 64);
+
+  // Through FlowCold::older and newer; meaningful while size > 0.
+  struct List {
+    std::uint32_t oldest = 0;
+    std::uint32_t newest = 0;
+    std::uint32_t size = 0;
+  };
+  void append(List& list, std::uint32_t index);
+  void unlink(List& list, std::uint32_t index);
+  void leave_lists(std::uint32_t index);
 
   [[nodiscard]] static std::uint32_t bucket_count(std::uint32_t capacity);
   [[nodiscard]] static constexpr std::uint16_t tag_of(std::uint64_t hash) {
@@ -149,6 +178,9 @@ class FlowTable {
   std::uint32_t mask_;
   std::uint32_t capacity_;
   std::uint32_t size_ = 0;
+  std::uint32_t half_open_max_ = 0xffff'ffff;
+  List half_open_;
+  List evicted_;
   std::uint32_t high_water_ = 0;
   std::uint32_t free_head_ = kNoEntry;  // list through packets_in of free entries
   HashSecret secret_;

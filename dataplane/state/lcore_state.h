@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/state/affinity.h"
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/snat_ports.h"
@@ -17,6 +18,7 @@ struct LcoreState {
   LcoreCounters& counters;
   std::uint8_t number = 0;   // of this lcore, as Ownership counts them
   std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
+  Affinity affinity{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

@@ -84,10 +84,10 @@ def test_a_malformed_file_gets_every_fault_in_one_answer_and_changes_nothing(tes
 
 def test_a_field_that_is_not_built_yet_is_refused_by_its_path(testbed):
     manifest = web()
-    manifest["spec"]["sessionAffinity"] = "ClientIP"
+    manifest["spec"]["externalTrafficPolicy"] = "Local"
     done = testbed.gateway.apply(manifest, check=False)
     assert done.returncode == 1
-    assert "spec.sessionAffinity" in done.stderr
+    assert "spec.externalTrafficPolicy" in done.stderr
 
 
 def test_a_frontend_that_another_provider_holds_is_refused_with_its_holder(testbed):

@@ -239,6 +239,21 @@ const std::vector<DropCase>& service_cases() {
        [](World& w) {
          return with(w, kProtocolUdp, [&](FrameSpec& s) { s.destination = w.snat; });
        }},
+      {"AClientOutsideTheSourceRanges", Drop::kSourceRange,
+       [](World& w) {
+         w.change_service(World::kDnsId, [&](ServicePort& s) {
+           s.allowed = std::make_shared<SourceRanges>(
+               std::vector{prefix_of(w.stranger, w.stranger.bits())});
+         });
+         return udp(w);
+       }},
+      {"AClientInADeniedRange", Drop::kSourceDenied,
+       [](World& w) {
+         w.change_service(World::kDnsId, [&](ServicePort& s) {
+           s.denied = std::make_shared<SourceRanges>(std::vector{prefix_of(w.client, 24)});
+         });
+         return udp(w);
+       }},
       {"AServiceWithoutABackend", Drop::kNoBackend,
        [](World& w) {
          return with(w, kProtocolTcp, [](FrameSpec& s) { s.destination_port = 81; });

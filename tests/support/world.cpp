@@ -209,11 +209,16 @@ void World::set_backends(std::uint32_t service_id, std::uint16_t port,
     const bool used = std::find(usable.begin(), usable.end(), i) != usable.end();
     endpoints.push_back({backends[i], port, static_cast<std::uint16_t>(used ? 1 : 0)});
   }
+  change_service(service_id,
+                 [&](ServicePort& service) { service.maglev = MaglevTable::build(endpoints, 42); });
+}
+
+void World::change_service(std::uint32_t id, const std::function<void(ServicePort&)>& change) {
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   for (Frontend& frontend : entry->frontends) {
-    if (frontend.service->id == service_id) {
+    if (frontend.service->id == id) {
       auto service = std::make_shared<ServicePort>(*frontend.service);
-      service->maglev = MaglevTable::build(endpoints, 42);
+      change(*service);
       frontend.service = service;
     }
   }

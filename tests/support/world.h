@@ -4,6 +4,7 @@
 #include "dataplane/stages/pipeline.h"
 #include "tests/support/frame.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,6 +73,8 @@ class World {
   void set_web_backends(const std::vector<std::uint32_t>& usable) {
     set_backends(kWebId, 8080, usable);
   }
+  // Publishes a service port in another form.
+  void change_service(std::uint32_t id, const std::function<void(ServicePort&)>& change);
   void set_next_hop(NextHopIndex index, NextHop::State state, const MacAddress& mac);
 
   [[nodiscard]] std::uint64_t drops(Drop reason) const {

@@ -23,7 +23,7 @@ _sluicectl_names() {
 
 _sluicectl() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-  local commands="apply delete get status explain completion version"
+  local commands="apply delete get flows status explain completion version"
   local kinds="services backends ports flows drops providers"
   local global="-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help"
   local command="" kind="" own="" i
@@ -31,7 +31,7 @@ _sluicectl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -n|--namespace|-o|--output|--provider|--server|--timeout|-f|--filename|--expected-revision|\
-      --client|--backend|--service|--limit|--from|--to|--protocol|--port)
+      --client|--backend|--service|--state|--limit|--from|--to|--protocol|--port)
         ((i++))
         [[ ${COMP_WORDS[i + 1]} == : ]] && ((i += 2))
         ;;
@@ -52,6 +52,8 @@ _sluicectl() {
     --service) COMPREPLY=($(compgen -W "$(_sluicectl_names services)" -- "$cur")); return ;;
     --port) COMPREPLY=($(compgen -W "$(_sluicectl_names ports)" -- "$cur")); return ;;
     --provider) COMPREPLY=($(compgen -W "$(_sluicectl_names providers)" -- "$cur")); return ;;
+    --state)
+      COMPREPLY=($(compgen -W "udp half_open established closing reset" -- "$cur")); return ;;
     --protocol) COMPREPLY=($(compgen -W "tcp udp" -- "$cur")); return ;;
     -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit|--from|--to)
       return ;;
@@ -61,7 +63,8 @@ _sluicectl() {
     case $command in
       apply) own="-f --filename --replace --dry-run --expected-revision" ;;
       delete) own="-f --filename --dry-run --expected-revision" ;;
-      get) own="-w --watch --client --backend --service --limit" ;;
+      get) own="-w --watch --client --backend --service --state --limit" ;;
+      flows) own="--client --backend --service --state --limit --all" ;;
       explain) own="--from --to --protocol --port" ;;
     esac
     COMPREPLY=($(compgen -W "$own $global" -- "$cur"))
@@ -72,6 +75,7 @@ _sluicectl() {
   case $command in
     "") words=$commands ;;
     completion) [[ -n $kind ]] || words="bash zsh fish" ;;
+    flows) [[ -n $kind ]] || words="list delete" ;;
     delete) if [[ -z $kind ]]; then words="service"; else words=$(_sluicectl_names services); fi ;;
     get)
       case $kind in

@@ -15,7 +15,7 @@ function __sluicectl_names
 end
 
 set -l seen __fish_seen_subcommand_from
-set -l commands apply delete get status explain completion version
+set -l commands apply delete get flows status explain completion version
 set -l kinds services backends ports flows drops providers
 complete -c sluicectl -f
 complete -c sluicectl -n "not $seen $commands" -a "$commands"
@@ -53,6 +53,16 @@ complete -c sluicectl -n "$seen get" -l backend -x
 complete -c sluicectl -n "$seen get" -l service -x \
   -a '(__sluicectl_names services)'
 complete -c sluicectl -n "$seen get" -l limit -x
+
+complete -c sluicectl -n "$seen get flows" -l state -x \
+  -a 'udp half_open established closing reset'
+complete -c sluicectl -n "$seen flows; and not $seen list delete get" -a 'list delete'
+complete -c sluicectl -n "$seen flows" -l client -x
+complete -c sluicectl -n "$seen flows" -l backend -x
+complete -c sluicectl -n "$seen flows" -l service -x \
+  -a '(__sluicectl_names services)'
+complete -c sluicectl -n "$seen flows" -l limit -x
+complete -c sluicectl -n "$seen flows" -l all
 
 complete -c sluicectl -n "$seen explain" -l from -x
 complete -c sluicectl -n "$seen explain" -l to -x

@@ -23,6 +23,7 @@ _sluicectl() {
   local command="" kind="" i
   commands=(
     'apply:create or change services' 'delete:delete services' 'get:show what the gateway has'
+    'flows:list or delete flows'
     'status:state in numbers' 'explain:what happens to a packet'
     'completion:print a completion script' 'version:show versions'
   )
@@ -31,7 +32,7 @@ _sluicectl() {
   for ((i = 2; i < CURRENT; i++)); do
     case ${words[i]} in
       -n|--namespace|-o|--output|--provider|--server|--timeout|-f|--filename) ((i++)) ;;
-      --expected-revision|--client|--backend|--service|--limit) ((i++)) ;;
+      --expected-revision|--client|--backend|--service|--state|--limit) ((i++)) ;;
       --from|--to|--protocol|--port) ((i++)) ;;
       -*) ;;
       *)
@@ -50,6 +51,7 @@ _sluicectl() {
     --service) _sluicectl_names services; return ;;
     --port) _sluicectl_names ports; return ;;
     --provider) _sluicectl_names providers; return ;;
+    --state) compadd udp half_open established closing reset; return ;;
     --protocol) compadd tcp udp; return ;;
     -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit) return ;;
     --from|--to) return ;;
@@ -59,7 +61,8 @@ _sluicectl() {
     case $command in
       apply) own=(-f --filename --replace --dry-run --expected-revision) ;;
       delete) own=(-f --filename --dry-run --expected-revision) ;;
-      get) own=(-w --watch --client --backend --service --limit) ;;
+      get) own=(-w --watch --client --backend --service --state --limit) ;;
+      flows) own=(--client --backend --service --state --limit --all) ;;
       explain) own=(--from --to --protocol --port) ;;
     esac
     compadd -- $own $global
@@ -69,6 +72,7 @@ _sluicectl() {
   case $command in
     "") _describe command commands ;;
     completion) [[ -n $kind ]] || compadd bash zsh fish ;;
+    flows) [[ -n $kind ]] || compadd list delete ;;
     delete) if [[ -z $kind ]]; then compadd service; else _sluicectl_names services; fi ;;
     get)
       case $kind in

@@ -27,7 +27,13 @@ v1::Service full() {
            ports { name: "dns" protocol: "UDP" port: 53 }
            endpoints { addresses: "10.0.0.1" hostname: "h" node_name: "n" zone: "z"
                        conditions { ready: false serving: true terminating: true } weight: 7 }
-           endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } } }
+           endpoints { addresses: "2001:db8::9" ports { key: "http" value: 8081 } }
+           load_balancer_source_ranges: "192.0.2.0/24"
+           load_balancer_source_ranges: "2001:db8::/32"
+           session_affinity: "ClientIP"
+           session_affinity_config { client_ip { timeout_seconds: 600 } }
+           forwarding { deny_source_ranges: "192.0.2.128/25" mss_clamp: 1400 drain_deadline: "1m30s"
+                        timers { udp: "1500ms" tcp_established: "2h" } } }
   )");
 }
 
@@ -59,12 +65,12 @@ TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
   v1::Service expected = full();
   v1::ServiceSpec& spec = *expected.mutable_spec();
   spec.set_type("LoadBalancer");
-  spec.set_session_affinity("None");
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode("FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints("drop");
+  spec.mutable_forwarding()->set_on_endpoint_removal("keep");
   spec.mutable_ports(0)->set_protocol("TCP");
   spec.mutable_ports(1)->set_target_port(53);
   google::protobuf::util::MessageDifferencer differencer;
@@ -105,9 +111,6 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { ip_family_policy: 'SingleStack' }", "s.spec.ipFamilyPolicy"},
       {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
       {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
-      {"spec { load_balancer_source_ranges: '10.0.0.0/8' }", "s.spec.loadBalancerSourceRanges"},
-      {"spec { session_affinity: 'ClientIP' }", "s.spec.sessionAffinity"},
-      {"spec { session_affinity_config { } }", "s.spec.sessionAffinityConfig"},
       {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
       {"spec { internal_traffic_policy: 'Local' }", "s.spec.internalTrafficPolicy"},
       {"spec { health_check_node_port: 30000 }", "s.spec.healthCheckNodePort"},
@@ -121,9 +124,8 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { forwarding { mode: 'TUNNEL' } }", "s.spec.forwarding.mode"},
       {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
       {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
-      {"spec { forwarding { timers { udp: '60s' } } }", "s.spec.forwarding.timers"},
-      {"spec { forwarding { deny_source_ranges: '10.0.0.0/8' } }",
-       "s.spec.forwarding.denySourceRanges"}};
+      {"spec { forwarding { on_endpoint_removal: 'reset' } }",
+       "s.spec.forwarding.onEndpointRemoval"}};
   for (const auto& [change, path] : cases) {
     SCOPED_TRACE(change);
     v1::Service message = full();
@@ -186,6 +188,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
     name: "edge" api { listen: "unix:/run/x" } log { level: "debug" }
     dataplane { lcores: 3 memory: "1GiB" no_hugepages: true idle_sleep: "50us" flows_ipv4: 1000
                 flows_ipv6: 2000 bindings: 3000 service_ports: 4000 maglev_seed: 5
+                affinity_clients: 6000 half_open_percent: 7
                 eal_arguments: "--log-level=8" }
     ports { name: "wan0" device: "net_null0" mtu: 9000 twin: "none" transit: "drop"
             rx_descriptors: 512 tx_descriptors: 256 announce_on: "203.0.113.0/24"
@@ -205,6 +208,8 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(config->bindings, 3000U);
   EXPECT_EQ(config->service_ports, 4000U);
   EXPECT_EQ(config->maglev_seed, 5U);
+  EXPECT_EQ(config->affinity_clients, 6000U);
+  EXPECT_EQ(config->half_open_percent, 7U);
   EXPECT_EQ(config->eal_arguments, std::vector<std::string>{"--log-level=8"});
   const model::PortConfig& port = config->ports.at(0);
   EXPECT_EQ(port.mtu, 9000);

@@ -120,7 +120,7 @@ TEST_F(ServerTest, AFileFullOfMistakesYieldsThemAllAtOnceAndChangesNothing) {
   v1::Service& third = *request.add_upsert() = message_of("c", "203.0.113.300");
   first.GetReflection()->MutableUnknownFields(&first)->AddVarint(99, 1);
   second.mutable_spec()->mutable_endpoints(0)->set_weight(101);
-  second.mutable_spec()->set_session_affinity("ClientIP");
+  second.mutable_spec()->set_session_affinity("Cookie");
   third.mutable_spec()->mutable_ports(0)->set_port(0);
   *request.add_upsert() = message_of("d", "192.0.2.1");
   const grpc::Status status = apply(request);
@@ -268,6 +268,29 @@ TEST_F(ServerTest, QuestionsAreCheckedBeforeTheyAreAsked) {
   v1::ExplainResponse answer;
   EXPECT_EQ(fields_of(stub_->Explain(&explain_context, explain, &answer)),
             (std::multiset<std::string>{"destination", "port", "protocol"}));
+}
+
+TEST_F(ServerTest, FlowsAreDeletedByAFilterOrAllOfThemAndNotByChance) {
+  const auto refused = [this](const v1::DeleteFlowsRequest& request) {
+    grpc::ClientContext context;
+    v1::DeleteFlowsResponse response;
+    return fields_of(stub_->DeleteFlows(&context, request, &response));
+  };
+  v1::DeleteFlowsRequest request;
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"all"}));
+  request.set_all(true);
+  request.set_state("asleep");
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"all", "state"}));
+  request.set_all(false);
+  request.set_state("quarantine");
+  request.set_client("me");
+  EXPECT_EQ(refused(request), (std::multiset<std::string>{"client", "state"}));
+  v1::DeleteFlowsRequest nobodys;
+  nobodys.mutable_service()->set_name("nobody");
+  grpc::ClientContext context;
+  v1::DeleteFlowsResponse response;
+  ASSERT_TRUE(stub_->DeleteFlows(&context, nobodys, &response).ok());
+  EXPECT_EQ(response.deleted(), 0U);
 }
 
 TEST_F(ServerTest, ExplainNamesTheServiceANewFlowWouldGetTo) {

@@ -124,6 +124,14 @@ grpc::Status FakeGateway::ListFlows(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeGateway::DeleteFlows(grpc::ServerContext* /*context*/,
+                                      const v1::DeleteFlowsRequest* request,
+                                      v1::DeleteFlowsResponse* response) {
+  delete_flows_request = *request;
+  *response = deleted_flows;
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeGateway::ListDrops(grpc::ServerContext* /*context*/,
                                     const v1::ListDropsRequest* /*request*/,
                                     v1::ListDropsResponse* response) {

@@ -32,6 +32,7 @@ class FakeGateway final : public v1::Gateway::Service {
   v1::ListBackendsResponse backends;
   v1::ListPortsResponse ports;
   v1::ListFlowsResponse flows;
+  v1::DeleteFlowsResponse deleted_flows;
   v1::ListDropsResponse drops;
   v1::ListProvidersResponse providers;
   v1::GatewayStatus gateway_status;
@@ -43,6 +44,7 @@ class FakeGateway final : public v1::Gateway::Service {
   v1::ListServicesRequest services_request;
   v1::ListBackendsRequest backends_request;
   v1::ListFlowsRequest flows_request;
+  v1::DeleteFlowsRequest delete_flows_request;
   v1::ExplainRequest explain_request;
 
   // Runs sluicectl against this gateway.
@@ -67,6 +69,8 @@ class FakeGateway final : public v1::Gateway::Service {
                          v1::ListPortsResponse*) override;
   grpc::Status ListFlows(grpc::ServerContext*, const v1::ListFlowsRequest*,
                          v1::ListFlowsResponse*) override;
+  grpc::Status DeleteFlows(grpc::ServerContext*, const v1::DeleteFlowsRequest*,
+                           v1::DeleteFlowsResponse*) override;
   grpc::Status ListDrops(grpc::ServerContext*, const v1::ListDropsRequest*,
                          v1::ListDropsResponse*) override;
   grpc::Status GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*,

@@ -99,6 +99,51 @@ TEST(GetBackends, AreOfOneServiceOrOfAll) {
   EXPECT_EQ(gateway.backends_request.service().namespace_(), "");
 }
 
+TEST(Flows, ListIsGetFlowsByAnotherName) {
+  FakeGateway gateway;
+  gateway.flows.add_flows()->set_client("192.0.2.2:40000");
+  const Ran ran = gateway.run({"flows", "list", "--client", "192.0.2.2", "--state", "closing"});
+  EXPECT_EQ(ran.code, kOk);
+  EXPECT_EQ(gateway.flows_request.client(), "192.0.2.2");
+  EXPECT_EQ(gateway.flows_request.state(), "closing");
+  EXPECT_NE(ran.out.find("192.0.2.2:40000"), std::string::npos) << ran.out;
+}
+
+TEST(Flows, DeletePassesItsFiltersOnAndTellsHowMany) {
+  FakeGateway gateway;
+  gateway.deleted_flows.set_deleted(1);
+  const Ran ran =
+      gateway.run({"flows", "delete", "--client", "192.0.2.2", "--backend", "10.10.0.11",
+                   "--service", "web", "--provider", "k8s", "--state", "half_open"});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.out, "1 flow deleted\n");
+  const v1::DeleteFlowsRequest& asked = gateway.delete_flows_request;
+  EXPECT_EQ(asked.client(), "192.0.2.2");
+  EXPECT_EQ(asked.backend(), "10.10.0.11");
+  EXPECT_EQ(asked.service().name(), "web");
+  EXPECT_EQ(asked.service().namespace_(), "default");
+  EXPECT_EQ(asked.provider(), "k8s");
+  EXPECT_EQ(asked.state(), "half_open");
+  EXPECT_FALSE(asked.all());
+  gateway.deleted_flows.set_deleted(7);
+  EXPECT_EQ(gateway.run({"flows", "delete", "--all"}).out, "7 flows deleted\n");
+  EXPECT_TRUE(gateway.delete_flows_request.all());
+  EXPECT_FALSE(gateway.delete_flows_request.has_service());
+}
+
+TEST(Flows, DeleteWantsAFilterOrAllAndNotBoth) {
+  FakeGateway gateway;
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"flows", "delete"},
+        {"flows", "delete", "--all", "--service", "web"},
+        {"flows", "delete", "--client", "192.0.2.2", "--limit", "3"},
+        {"flows", "list", "--all"},
+        {"flows", "drop"},
+        {"flows"}}) {
+    EXPECT_EQ(gateway.run(words).code, kUsage);
+  }
+}
+
 TEST(GetFlows, PassesItsFiltersOn) {
   FakeGateway gateway;
   gateway.flows.add_flows()->set_client("192.0.2.2:40000");

@@ -130,6 +130,107 @@ TEST(Compile, AnEndpointServesTheVipsOfItsFamilyOnly) {
   EXPECT_NE(world.at("2001:db8::1"), nullptr) << "known, so that it is dropped as no_backend";
 }
 
+TEST(Compile, ServicesWithTheSameSourceRangesShareThemAndOthersHaveNone) {
+  Compiled world;
+  const IpPrefix home = *parse_prefix("192.0.2.0/24");
+  const IpPrefix office = *parse_prefix("2001:db8::/32");
+  Service one = service("one", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  Service two = service("two", {"192.0.2.2"}, {endpoint("10.0.0.1")});
+  one.options.source_ranges = {home, office};
+  two.options.source_ranges = {office, home, home};
+  two.options.deny_source_ranges = {home};
+  world.put(one);
+  world.put(two);
+  world.put(service("three", {"192.0.2.3"}, {endpoint("10.0.0.1")}));
+  EXPECT_EQ(world.at("192.0.2.1")->allowed, world.at("192.0.2.2")->allowed);
+  EXPECT_TRUE(world.at("192.0.2.1")->allowed->contains(*parse_ip("192.0.2.9")));
+  EXPECT_TRUE(world.at("192.0.2.2")->denied->contains(*parse_ip("192.0.2.9")));
+  EXPECT_EQ(world.at("192.0.2.3")->allowed, nullptr);
+  EXPECT_EQ(world.at("192.0.2.3")->denied, nullptr);
+}
+
+TEST(Compile, OnlyAChangeOfTheSourceRangesHasLiveFlowsJudgedAgain) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  world.put(web);
+  web.options.source_ranges = {*parse_prefix("192.0.2.0/24")};
+  EXPECT_TRUE(world.put(web).disruptive);
+  web.labels["a"] = "b";
+  EXPECT_FALSE(world.put(web).disruptive);
+  web.options.deny_source_ranges = {*parse_prefix("192.0.2.0/25")};
+  EXPECT_TRUE(world.put(web).disruptive);
+  web.options = {};
+  EXPECT_TRUE(world.put(web).disruptive);
+}
+
+TEST(Compile, AServicePortTakesTheOptionsOfItsProtocol) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  web.ports.push_back({"dns", kProtocolUdp, 53, 53, ""});
+  web.options.udp_ms = 5'000;
+  web.options.tcp_established_ms = 60'000;
+  web.options.tcp_transitory_ms = 7'000;
+  web.options.mss_clamp = 1'400;
+  web.options.affinity_seconds = 30;
+  world.put(web);
+  const AddressEntry* entry = world.addresses.find(*parse_ip("192.0.2.1"));
+  const ServicePort* http = entry->find({80, kProtocolTcp});
+  const ServicePort* dns = entry->find({53, kProtocolUdp});
+  EXPECT_EQ(http->flow_options, (FlowOptions{60'000, 7'000, 1'400}));
+  EXPECT_EQ(dns->flow_options, (FlowOptions{5'000, 0, 0}));
+  EXPECT_EQ(http->affinity_ms, 30'000U);
+  EXPECT_NE(http->id, dns->id) << "so that each has an affinity of its own";
+}
+
+TEST(Compile, AfterItsDrainDeadlineAnEndpointsFlowsAreOverAndStayOverWhenItComesBack) {
+  Compiled world;
+  const Conditions draining{false, true, true};
+  const auto with = [](const Conditions& conditions) {
+    Service web =
+        service("web", {"192.0.2.1"}, {endpoint("10.0.0.1", conditions), endpoint("10.0.0.2")});
+    web.options.drain_deadline_ms = 10'000;
+    return web;
+  };
+  world.compiler.set_time(1'000);
+  world.put(with({}));
+  const std::uint32_t slot = world.slot_of("web", 0);
+  const std::uint8_t incarnation = world.bindings->state(slot).incarnation();
+  world.compiler.set_time(5'000);
+  world.put(with(draining));
+  world.compiler.set_time(14'999);
+  EXPECT_FALSE(world.compiler.expire_drains());
+  Service other = with(draining);
+  other.labels["a"] = "b";
+  world.put(other);  // a write meanwhile does not begin the wait anew
+  world.compiler.set_time(15'000);
+  EXPECT_TRUE(world.compiler.expire_drains());
+  world.take();
+  EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kFree);
+  EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
+  EXPECT_FALSE(world.compiler.expire_drains()) << "once";
+  const auto reason = [&world] {
+    return world.compiler.find("cli", {"default", "web"})->ports[0].endpoints[0].reason;
+  };
+  EXPECT_EQ(reason(), "terminating; its drain deadline is past");
+  world.put(with(draining));
+  EXPECT_EQ(reason(), "terminating; its drain deadline is past");
+  world.put(with({}));
+  EXPECT_EQ(reason(), "");
+  EXPECT_EQ(world.slot_of("web", 0), slot);
+  EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kActive);
+  EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
+}
+
+TEST(Compile, WithoutADrainDeadlineNothingEverExpires) {
+  Compiled world;
+  world.compiler.set_time(1'000);
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));
+  world.put(service("web", {"192.0.2.1"},
+                    {endpoint("10.0.0.1", {false, true, true}), endpoint("10.0.0.2")}));
+  world.compiler.set_time(1ULL << 40U);
+  EXPECT_FALSE(world.compiler.expire_drains());
+}
+
 TEST(Compile, ADrainedEndpointKeepsItsSlotAndTakesNoNewFlows) {
   Compiled world;
   world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));

@@ -55,6 +55,18 @@ const std::vector<Case>& wrong_services() {
        "s.spec.loadBalancerIPs[1]"},
       {"a VIP given twice", [](auto& s) { s.load_balancer_ip = "203.0.113.10"; },
        "s.spec.loadBalancerIP"},
+      {"a source range without a length", [](auto& s) { s.source_ranges = {"10.0.0.0"}; },
+       "s.spec.loadBalancerSourceRanges[0]"},
+      {"a source range of 33 bits",
+       [](auto& s) {
+         s.source_ranges = {"0.0.0.0/0", "10.0.0.0/33"};
+       },
+       "s.spec.loadBalancerSourceRanges[1]"},
+      {"more source ranges than a list has",
+       [](auto& s) { s.source_ranges.assign(10'001, "10.0.0.0/8"); },
+       "s.spec.loadBalancerSourceRanges"},
+      {"a denied range that is a name", [](auto& s) { s.deny_source_ranges = {"home"}; },
+       "s.spec.forwarding.denySourceRanges[0]"},
       {"no port",
        [](auto& s) {
          s.ports.clear();
@@ -74,6 +86,50 @@ const std::vector<Case>& wrong_services() {
          s.ports[1] = {"again", "TCP", 80, 1, ""};
        },
        "s.spec.ports[1].port"}};
+  return cases;
+}
+
+const std::vector<Case>& wrong_options() {
+  static const std::vector<Case> cases{
+      {"an affinity of another kind", [](auto& s) { s.session_affinity = "Cookie"; },
+       "s.spec.sessionAffinity"},
+      {"an affinity timeout without affinity", [](auto& s) { s.has_affinity_config = true; },
+       "s.spec.sessionAffinityConfig"},
+      {"an affinity of no time",
+       [](auto& s) {
+         s.session_affinity = "ClientIP";
+         s.affinity_seconds = 0;
+       },
+       "s.spec.sessionAffinityConfig.clientIP.timeoutSeconds"},
+      {"an affinity of more than a day",
+       [](auto& s) {
+         s.session_affinity = "ClientIP";
+         s.affinity_seconds = 86'401;
+       },
+       "s.spec.sessionAffinityConfig.clientIP.timeoutSeconds"},
+      {"a timer without a unit", [](auto& s) { s.udp_timer = "60"; },
+       "s.spec.forwarding.timers.udp"},
+      {"a UDP timer below a second", [](auto& s) { s.udp_timer = "999ms"; },
+       "s.spec.forwarding.timers.udp"},
+      {"a UDP timer of more than a day", [](auto& s) { s.udp_timer = "24h1s"; },
+       "s.spec.forwarding.timers.udp"},
+      {"an established timer of 9 s",
+       [](auto& s) {
+         s.tcp_established_timer = "9s";
+         s.tcp_transitory_timer = "5s";
+       },
+       "s.spec.forwarding.timers.tcpEstablished"},
+      {"an established timer below the transitory one",
+       [](auto& s) { s.tcp_established_timer = "1m"; }, "s.spec.forwarding.timers.tcpEstablished"},
+      {"a transitory timer of more than an hour", [](auto& s) { s.tcp_transitory_timer = "61m"; },
+       "s.spec.forwarding.timers.tcpTransitory"},
+      {"an MSS below what every host takes", [](auto& s) { s.mss_clamp = 535; },
+       "s.spec.forwarding.mssClamp"},
+      {"an MSS above any MTU", [](auto& s) { s.mss_clamp = 8'961; }, "s.spec.forwarding.mssClamp"},
+      {"a drain deadline of nothing", [](auto& s) { s.drain_deadline = "0s"; },
+       "s.spec.forwarding.drainDeadline"},
+      {"an unknown word for removals", [](auto& s) { s.on_endpoint_removal = "drop"; },
+       "s.spec.forwarding.onEndpointRemoval"}};
   return cases;
 }
 
@@ -119,7 +175,8 @@ const std::vector<Case>& wrong_endpoints() {
 const std::vector<Case>& later() {
   static const std::vector<Case> cases{
       {"another type", [](auto& s) { s.type = "NodePort"; }, "s.spec.type"},
-      {"affinity", [](auto& s) { s.session_affinity = "ClientIP"; }, "s.spec.sessionAffinity"},
+      {"a reset when an endpoint is gone", [](auto& s) { s.on_endpoint_removal = "reset"; },
+       "s.spec.forwarding.onEndpointRemoval"},
       {"local policy", [](auto& s) { s.external_traffic_policy = "Local"; },
        "s.spec.externalTrafficPolicy"},
       {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },
@@ -157,6 +214,29 @@ TEST(Validate, OneAddressServesTwiceWhenEachPortOfItIsAnother) {
   EXPECT_TRUE(faults.empty());
 }
 
+TEST(Validate, SourceRangesLoseTheSpacesAroundThemAndTheirHostBitsAsInKubernetes) {
+  ServiceInput input = good();
+  input.source_ranges = {" 10.1.2.3/8 ", "2001:db8::1/32", "0.0.0.0/0"};
+  Faults faults;
+  const ServiceOptions options = validate(input, "s", faults).options;
+  EXPECT_TRUE(faults.empty());
+  ASSERT_EQ(options.source_ranges.size(), 3U);
+  EXPECT_EQ(to_string(options.source_ranges[0]), "10.0.0.0/8");
+  EXPECT_EQ(to_string(options.source_ranges[1]), "2001:db8::/32");
+  EXPECT_EQ(to_string(options.source_ranges[2]), "0.0.0.0/0");
+}
+
+TEST(Validate, AffinityIsThreeHoursUnlessItIsSaid) {
+  ServiceInput input = good();
+  Faults faults;
+  EXPECT_EQ(validate(input, "s", faults).options.affinity_seconds, 0U);
+  input.session_affinity = "ClientIP";
+  EXPECT_EQ(validate(input, "s", faults).options.affinity_seconds, 10'800U);
+  input.affinity_seconds = 86'400;
+  EXPECT_EQ(validate(input, "s", faults).options.affinity_seconds, 86'400U);
+  EXPECT_TRUE(faults.empty());
+}
+
 TEST(Validate, AnEmptyNamespaceIsDefault) {
   ServiceInput input = good();
   input.name.space.clear();
@@ -165,7 +245,7 @@ TEST(Validate, AnEmptyNamespaceIsDefault) {
 }
 
 TEST(Validate, EveryRuleNamesTheFieldThatBreaksIt) {
-  for (const auto* cases : {&wrong_services(), &wrong_endpoints()}) {
+  for (const auto* cases : {&wrong_services(), &wrong_options(), &wrong_endpoints()}) {
     for (const Case& test : *cases) {
       SCOPED_TRACE(test.claim);
       ServiceInput input = good();

@@ -329,6 +329,28 @@ TEST_F(WorkerTest, CommandsAreAnsweredOutOfItsOwnTables) {
   EXPECT_EQ(gateway.counters.flows_ipv4.get(), 10U);
 }
 
+TEST_F(WorkerTest, FlowsAreDeletedInSlicesWhileTrafficGoesOn) {
+  Gateway gateway;
+  for (std::uint16_t port = 1; port <= 30; ++port) {
+    gateway.arrive(gateway.wan, gateway.udp(port));
+  }
+  gateway.turns(1);
+  FlowFilter strangers;
+  strangers.client = gateway.world.stranger;
+  DeleteFlows none(strangers);
+  DeleteFlows all(FlowFilter{});
+  ASSERT_TRUE(gateway.worker->submit(&none));
+  ASSERT_TRUE(gateway.worker->submit(&all));
+  gateway.turns(20);
+  ASSERT_TRUE(none.done() && all.done());
+  EXPECT_EQ(none.deleted(), 0U);
+  EXPECT_EQ(all.deleted(), 30U);
+  EXPECT_EQ(gateway.counters.flows_ipv4.get(), 0U);
+  gateway.arrive(gateway.wan, gateway.udp(1));
+  gateway.turns(1);
+  EXPECT_EQ(gateway.counters.flows_ipv4.get(), 1U) << "the next packet opens a flow as ever";
+}
+
 TEST_F(WorkerTest, ItsCommandRingIsBounded) {
   Gateway gateway;
   std::vector<std::unique_ptr<ListFlows>> commands;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of the compiler that is about a service's options: who may be a client, and how long an
+// endpoint drains.
+#include "controlplane/model/compile.h"
+
+#include <algorithm>
+
+namespace sluice::model {
+
+// Services with the same prefixes, in whatever order, share one set; so equal sets are one pointer.
+std::shared_ptr<const SourceRanges> ServiceCompiler::ranges_for(std::vector<IpPrefix> prefixes) {
+  if (prefixes.empty()) {
+    return nullptr;
+  }
+  std::sort(prefixes.begin(), prefixes.end());
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+  const auto cached = ranges_cache_.find(prefixes);
+  if (cached != ranges_cache_.end()) {
+    if (auto ranges = cached->second.lock()) {
+      return ranges;
+    }
+  }
+  std::erase_if(ranges_cache_, [](const auto& entry) { return entry.second.expired(); });
+  auto ranges = std::make_shared<const SourceRanges>(prefixes);
+  ranges_cache_[std::move(prefixes)] = ranges;
+  return ranges;
+}
+
+void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPort* before,
+                                       ServicePort& port) {
+  port.allowed = ranges_for(service.options.source_ranges);
+  port.denied = ranges_for(service.options.deny_source_ranges);
+  if (before != nullptr &&
+      (before->port->allowed != port.allowed || before->port->denied != port.denied)) {
+    disruptive_ = true;
+  }
+}
+
+void ServiceCompiler::note_draining(const Key& key) {
+  const CompiledService& service = services_[key];
+  const auto waits = [](const CompiledPort& port) {
+    return std::any_of(port.endpoints.begin(), port.endpoints.end(), [](const auto& endpoint) {
+      return endpoint.state == BindingState::kDraining && !endpoint.drained;
+    });
+  };
+  if (service.drain_deadline_ms != 0 &&
+      std::any_of(service.ports.begin(), service.ports.end(), waits)) {
+    draining_.insert(key);
+  } else {
+    draining_.erase(key);
+  }
+}
+
+// The slot stays with its endpoint, in an incarnation that no flow is on: those there are find
+// themselves stale at their next packet, and do not come to life again with the endpoint.
+bool ServiceCompiler::expire_drains() {
+  bool any = false;
+  for (const Key& key : std::set<Key>(draining_)) {
+    CompiledService& service = services_[key];
+    for (CompiledPort& port : service.ports) {
+      for (CompiledEndpoint& endpoint : port.endpoints) {
+        if (endpoint.state != BindingState::kDraining || endpoint.drained ||
+            now_ms_ - endpoint.draining_since_ms < service.drain_deadline_ms) {
+          continue;
+        }
+        endpoint.drained = any = true;
+        endpoint.reason += kDrained;
+        incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
+        changed_bindings_[endpoint.slot] = {
+            endpoint.address, endpoint.port, port.id,
+            BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])};
+      }
+    }
+    note_draining(key);
+  }
+  return any;
+}
+
+}  // namespace sluice::model
