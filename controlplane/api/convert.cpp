@@ -91,7 +91,7 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode("FULL_NAT");
-  spec.mutable_forwarding()->set_no_endpoints("drop");
+  spec.mutable_forwarding()->set_no_endpoints(service.refuses ? "refuse" : "drop");
   for (const IpAddress& vip : service.vips) {
     spec.add_load_balancer_ips(to_string(vip));
   }
@@ -250,6 +250,7 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   input.bindings = dataplane.bindings();
   input.service_ports = dataplane.service_ports();
   input.maglev_seed = dataplane.maglev_seed();
+  input.unknown_port = dataplane.unknown_port();
   input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
   for (const v1::PortConfig& port : config.ports()) {
     input.ports.push_back(to_input(port));

@@ -188,6 +188,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   auto made = std::make_shared<ServicePort>();
   made->id = port.id;
   made->protocol = spec.protocol;
+  made->refuses = service.refuses;
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];

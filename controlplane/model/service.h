@@ -119,6 +119,7 @@ struct Service {
   VipFields vip_fields;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
+  bool refuses = false;  // clients, while no endpoint is usable
 
   friend bool operator==(const Service&, const Service&) = default;
 };

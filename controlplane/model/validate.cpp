@@ -67,7 +67,11 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
              faults);
   check_word(input.mode, "FULL_NAT", {"DNAT", "TUNNEL"}, spec + ".forwarding.mode", faults);
-  check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
+  if (!input.no_endpoints.empty() && input.no_endpoints != "drop" &&
+      input.no_endpoints != "refuse") {
+    faults.add(spec + ".forwarding.noEndpoints",
+               "'" + input.no_endpoints + "' is unknown; use 'drop' or 'refuse'");
+  }
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(
         {spec + ".forwarding.network", "networks other than 'default' are not built yet"});
@@ -311,6 +315,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.annotations = input.annotations;
   check_vips(input, spec, service, faults);
   service.ports = check_ports(input, spec, faults);
+  service.refuses = input.no_endpoints == "refuse";
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;
 }

@@ -56,6 +56,7 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
       housekept_(Clock::now()) {
   auto first = std::make_shared<Snapshot>(*published_);
   first->maglev_seed = config.maglev_seed;
+  first->refuse_unknown_ports = config.refuse_unknown_ports;
   first->ports = dataplane.port_facts();
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
     first->ports[i].transit_to_kernel = config.ports[i].transit_to_kernel;

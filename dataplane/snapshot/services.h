@@ -23,6 +23,7 @@ struct ServicePort {
   std::uint8_t protocol = 0;                  // IP protocol number
   std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
   std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
+  bool refuses = false;  // without a usable backend clients are told, not just dropped
 };
 
 // What an address of ours is for. Lookup is by address first, then in its port table.

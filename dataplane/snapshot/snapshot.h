@@ -43,6 +43,7 @@ struct Snapshot {
   std::uint16_t policy_epoch = 0;  // services or bindings removed
   std::uint16_t route_epoch = 0;   // routes changed
   std::uint64_t maglev_seed = 0;
+  bool refuse_unknown_ports = true;  // of VIPs: their clients are told
 
   std::vector<PortFacts> ports;
   std::vector<SnatAddress> snat4;

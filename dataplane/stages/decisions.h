@@ -3,6 +3,7 @@
 
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/stages/packet.h"
+#include "dataplane/state/answer_limits.h"
 #include "dataplane/state/flow.h"
 
 #include <span>
@@ -47,5 +48,16 @@ template <Family F>
 // or UDP that can go on at another endpoint, its own being removed.
 template <Family F>
 [[nodiscard]] bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot);
+
+// What the sender of a packet that was dropped is told in our name, rate apart; kNone: nothing.
+[[nodiscard]] Answer answer_to_drop(const Packet& packet, const Snapshot& snapshot);
+
+// No packet for one of our addresses can come from here.
+[[nodiscard]] bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot);
+
+// An ICMP error's outer header, its quote and all checksums, made such as the other side of the
+// flow must see them. False when TTL or hop limit is used up; nothing has changed then.
+template <Family F>
+[[nodiscard]] bool translate_error(Packet& packet, const FlowHot<F>& flow);
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/state/answer_limits.h"
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/snat_ports.h"
@@ -16,6 +17,7 @@ struct LcoreState {
   SnatPorts snat;
   LcoreCounters& counters;
   std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
+  AnswerLimits answers{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

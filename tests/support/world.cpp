@@ -13,6 +13,16 @@ IpAddress pick(Family family, const char* ipv4, const char* ipv6) {
   return *parse_ip(family == Family::kIpv4 ? ipv4 : ipv6);
 }
 
+Outcome outcome_of(const Packet& packet) {
+  const auto* begin = rte_pktmbuf_mtod(packet.mbuf, const std::uint8_t*);
+  return {packet.verdict,
+          packet.drop,
+          packet.drop != Drop::kNone && packet.verdict != Verdict::kDrop,
+          packet.out_port,
+          packet.neighbour,
+          Frame(begin, begin + packet.mbuf->data_len)};
+}
+
 IpPrefix pick_prefix(Family family, const char* ipv4, const char* ipv6) {
   return *parse_prefix(family == Family::kIpv4 ? ipv4 : ipv6);
 }
@@ -29,7 +39,7 @@ World::World(Family which, const WorldOptions& options)
             1000} {
   snapshot.epoch = 1;
   snapshot.maglev_seed = 42;
-  snapshot.ports = {{wan_mac, 1500, options.twin, options.transit_to_kernel},
+  snapshot.ports = {{wan_mac, options.wan_mtu, options.twin, options.transit_to_kernel},
                     {lan_mac, options.lan_mtu, options.twin, options.transit_to_kernel}};
   client = pick(family, "192.0.2.77", "2001:db8:99::77");
   client_on_link = pick(family, "198.51.100.9", "2001:db8:1::9");
@@ -82,8 +92,11 @@ void World::make_addresses(const WorldOptions& options) {
                                                  MaglevTable::build(web, 42),
                                                  {web_slot(0), web_slot(1), web_slot(2)}})},
       {{81, kProtocolTcp},
-       std::make_shared<ServicePort>(
-           ServicePort{kEmptyId, ForwardingMode::kFullNat, kProtocolTcp, nullptr, {}})}};
+       std::make_shared<ServicePort>(ServicePort{
+           kEmptyId, ForwardingMode::kFullNat, kProtocolTcp, nullptr, {}, options.refuse})},
+      {{82, kProtocolUdp},
+       std::make_shared<ServicePort>(ServicePort{
+           kEmptyId, ForwardingMode::kFullNat, kProtocolUdp, nullptr, {}, options.refuse})}};
   std::sort(entry->frontends.begin(), entry->frontends.end(),
             [](const Frontend& a, const Frontend& b) { return a.key < b.key; });
   const auto other = [](const IpAddress& address, AddressKind kind, std::uint16_t ports) {
@@ -127,7 +140,7 @@ void World::make_ways(const WorldOptions& options) {
     return next_hop;
   };
   std::vector<NextHopTable::Change> hops{
-      {kRouterHop, hop(kWan, router, NextHop::State::kReachable, router_mac, 1500)},
+      {kRouterHop, hop(kWan, router, NextHop::State::kReachable, router_mac, options.wan_mtu)},
       {kWanHostHop, hop(kWan, wan_host, NextHop::State::kHost, wan_mac, 1500)}};
   for (std::uint8_t i = 0; i < 3; ++i) {
     hops.push_back({static_cast<NextHopIndex>(kBackendHop + i),
@@ -213,10 +226,10 @@ Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
   std::memcpy(room + 128, frame.data(), frame.size());
   Burst burst;
   burst.add(&mbuf, port, from_host);
+  burst.packets[0].drop = Drop::kNone;
   run_pipeline(burst, snapshot, state);
   const Packet& packet = burst.packets[0];
-  return {packet.verdict, packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
-          packet.out_port, packet.neighbour, Frame(room + 128, room + 128 + mbuf.data_len)};
+  return outcome_of(packet);
 }
 
 std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
@@ -228,21 +241,20 @@ std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uin
     std::memset(mbuf.get(), 0, sizeof(rte_mbuf));
     mbuf->buf_addr = rooms[i].data();
     mbuf->buf_len = 2048;
+    mbuf->data_off = 128;
     mbuf->nb_segs = 1;
     mbuf->data_len = static_cast<std::uint16_t>(frames[i].size());
     mbuf->pkt_len = mbuf->data_len;
-    std::memcpy(rooms[i].data(), frames[i].data(), frames[i].size());
+    std::memcpy(rooms[i].data() + 128, frames[i].data(), frames[i].size());
     burst.add(mbuf.get(), port, false);
+    burst.packets[i].drop = Drop::kNone;
     mbufs.push_back(std::move(mbuf));
   }
   run_pipeline(burst, snapshot, state);
   std::vector<Outcome> outcomes;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Packet& packet = burst.packets[i];
-    outcomes.push_back({packet.verdict,
-                        packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone,
-                        packet.out_port, packet.neighbour,
-                        Frame(rooms[i].begin(), rooms[i].begin() + mbufs[i]->data_len)});
+    outcomes.push_back(outcome_of(packet));
   }
   return outcomes;
 }

@@ -23,12 +23,15 @@ struct WorldOptions {
   bool transit_to_kernel = false;
   bool twin = true;
   bool route_to_backends = true;
+  std::uint16_t wan_mtu = 1500;
+  bool refuse = false;  // the service without a backend does
 };
 
 // What became of a packet.
 struct Outcome {
   Verdict verdict = Verdict::kPending;
-  Drop drop = Drop::kNone;
+  Drop drop = Drop::kNone;  // also when the sender was told: `answered`
+  bool answered = false;    // `frame` is what he is told
   std::uint8_t out_port = 0;
   IpAddress neighbour;  // with kHold
   Frame frame;
