@@ -112,7 +112,7 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_internal_traffic_policy("Cluster");
   spec.set_allocate_load_balancer_node_ports(false);
   spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
-  spec.mutable_forwarding()->set_no_endpoints("drop");
+  spec.mutable_forwarding()->set_no_endpoints(service.refuses ? "refuse" : "drop");
   fill(service.options, spec);
   for (const IpAddress& vip : service.vips) {
     spec.add_load_balancer_ips(to_string(vip));
@@ -288,6 +288,7 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   input.affinity_clients = dataplane.affinity_clients();
   input.half_open_percent = dataplane.half_open_percent();
   input.maglev_seed = dataplane.maglev_seed();
+  input.unknown_port = dataplane.unknown_port();
   input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
   for (const v1::PortConfig& port : config.ports()) {
     input.ports.push_back(to_input(port));

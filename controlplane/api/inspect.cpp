@@ -264,7 +264,7 @@ grpc::Status GatewayService::ListFlows(grpc::ServerContext* /*context*/,
 grpc::Status GatewayService::ListDrops(grpc::ServerContext* /*context*/,
                                        const v1::ListDropsRequest* /*request*/,
                                        v1::ListDropsResponse* response) {
-  const auto packets = inspector_.drops();
+  const runtime::Inspector::Drops drops = inspector_.drops();
   for (const DropName& known : kDropNames) {
     if (known.drop == Drop::kNone) {
       continue;
@@ -272,7 +272,8 @@ grpc::Status GatewayService::ListDrops(grpc::ServerContext* /*context*/,
     v1::Drop& drop = *response->add_drops();
     drop.set_reason(std::string(known.name));
     drop.set_description(std::string(known.description));
-    drop.set_packets(packets[static_cast<std::size_t>(known.drop)]);
+    drop.set_packets(drops.packets[static_cast<std::size_t>(known.drop)]);
+    drop.set_answered(drops.answered[static_cast<std::size_t>(known.drop)]);
   }
   return grpc::Status::OK;
 }

@@ -269,10 +269,11 @@ Table table_of(const v1::ListFlowsResponse& response, bool wide) {
 }
 
 Table table_of(const v1::ListDropsResponse& response, bool wide) {
-  Table table{{"REASON", "PACKETS", "DESCRIPTION"}, {}};
+  Table table{{"REASON", "PACKETS", "ANSWERED", "DESCRIPTION"}, {}};
   for (const auto& drop : response.drops()) {
     if (wide || drop.packets() != 0) {
-      table.rows.push_back({drop.reason(), number(drop.packets()), drop.description()});
+      table.rows.push_back(
+          {drop.reason(), number(drop.packets()), number(drop.answered()), drop.description()});
     }
   }
   return table;

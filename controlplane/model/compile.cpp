@@ -207,6 +207,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   take_over_ranges(service, before, *made);
   made->flow_options = flow_options_of(service.options, spec.protocol);
   made->affinity_ms = service.options.affinity_seconds * 1'000;
+  made->refuses = service.refuses;
   std::vector<MaglevEndpoint> ring;
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];

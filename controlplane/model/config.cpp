@@ -109,6 +109,12 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
       bounded(input.half_open_percent, 25, 1, 50, "dataplane.halfOpenPercent", faults);
   config.maglev_seed = input.maglev_seed == 0 ? kDefaultMaglevSeed : input.maglev_seed;
   config.eal_arguments = input.eal_arguments;
+  if (!input.unknown_port.empty() && input.unknown_port != "refuse" &&
+      input.unknown_port != "drop") {
+    faults.add("dataplane.unknownPort",
+               "'" + input.unknown_port + "' is unknown; use 'refuse' or 'drop'");
+  }
+  config.refuse_unknown_ports = input.unknown_port != "drop";
 }
 
 std::optional<InterfaceAddress> parse_interface_address(const std::string& text) {

@@ -34,7 +34,7 @@ struct SnatInput {
   std::string address, port_range;
 };
 struct ConfigInput {
-  std::string name, memory, idle_sleep, listen, log_level;
+  std::string name, memory, idle_sleep, unknown_port, listen, log_level;
   std::vector<std::uint32_t> lcores;
   bool no_hugepages = false;
   std::uint32_t flows_ipv4 = 0, flows_ipv6 = 0, bindings = 0, service_ports = 0;
@@ -87,6 +87,7 @@ struct Config {
   std::uint32_t affinity_clients = 65'536;
   std::uint32_t half_open_percent = 25;
   std::uint64_t maglev_seed = 0;
+  bool refuse_unknown_ports = true;
   std::vector<std::string> eal_arguments;
   std::vector<PortConfig> ports;
   std::vector<SnatAddress> snat;

@@ -146,6 +146,7 @@ struct Service {
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
   ForwardingMode mode = ForwardingMode::kFullNat;
+  bool refuses = false;  // clients, while no endpoint is usable
 
   friend bool operator==(const Service&, const Service&) = default;
 };

@@ -70,7 +70,11 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   }
   check_word(input.on_endpoint_removal, "keep", {"reset"}, spec + ".forwarding.onEndpointRemoval",
              faults);
-  check_word(input.no_endpoints, "drop", {"refuse"}, spec + ".forwarding.noEndpoints", faults);
+  if (!input.no_endpoints.empty() && input.no_endpoints != "drop" &&
+      input.no_endpoints != "refuse") {
+    faults.add(spec + ".forwarding.noEndpoints",
+               "'" + input.no_endpoints + "' is unknown; use 'drop' or 'refuse'");
+  }
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(
         {spec + ".forwarding.network", "networks other than 'default' are not built yet"});
@@ -316,6 +320,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   check_vips(input, spec, service, faults);
   service.options = validate_options(input, spec, faults);
   service.ports = check_ports(input, spec, faults);
+  service.refuses = input.no_endpoints == "refuse";
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;
 }

@@ -3,14 +3,15 @@
 
 namespace sluice::runtime {
 
-std::array<std::uint64_t, kDropCount> Inspector::drops() const {
-  std::array<std::uint64_t, kDropCount> packets{};
+Inspector::Drops Inspector::drops() const {
+  Drops drops;
   for (const auto& lcore : dataplane_.counters()) {
     for (std::size_t reason = 0; reason < kDropCount; ++reason) {
-      packets[reason] += lcore->drops[reason].get();
+      drops.packets[reason] += lcore->drops[reason].get();
+      drops.answered[reason] += lcore->answered[reason].get();
     }
   }
-  return packets;
+  return drops;
 }
 
 std::vector<LcoreView> Inspector::lcores() const {

@@ -47,7 +47,11 @@ class Inspector {
     return dataplane_.explain(query);
   }
   // Packets by reason, of all lcores.
-  [[nodiscard]] std::array<std::uint64_t, kDropCount> drops() const;
+  struct Drops {
+    std::array<std::uint64_t, kDropCount> packets{};
+    std::array<std::uint64_t, kDropCount> answered{};
+  };
+  [[nodiscard]] Drops drops() const;
   [[nodiscard]] std::vector<LcoreView> lcores() const;
 
  private:

@@ -58,6 +58,7 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
   first->maglev_seed = config.maglev_seed;
   first->ownership =
       std::make_shared<Ownership>(static_cast<std::uint8_t>(dataplane.lcores().size()));
+  first->refuse_unknown_ports = config.refuse_unknown_ports;
   first->ports = dataplane.port_facts();
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
     first->ports[i].transit_to_kernel = config.ports[i].transit_to_kernel;

@@ -71,6 +71,8 @@ struct __attribute__((packed)) Ipv4Header {
 };
 static_assert(sizeof(Ipv4Header) == 20);
 inline constexpr Be16 kIpv4FragmentMask = Be16::from_host(0x3fff);  // MF and the offset
+inline constexpr Be16 kIpv4OffsetMask = Be16::from_host(0x1fff);
+inline constexpr Be16 kIpv4DontFragment = Be16::from_host(0x4000);
 
 struct __attribute__((packed)) Ipv6Header {
   Be32 version_class_flow;
@@ -81,6 +83,16 @@ struct __attribute__((packed)) Ipv6Header {
   Ipv6Address destination;
 };
 static_assert(sizeof(Ipv6Header) == 40);
+
+// RFC 8200 §4.5.
+struct __attribute__((packed)) Fragment6Header {
+  std::uint8_t next_header;
+  std::uint8_t reserved;
+  Be16 offset_more;  // the offset in the top 13 bits, the flag in the last
+  Be32 identification;
+};
+static_assert(sizeof(Fragment6Header) == 8);
+inline constexpr Be16 kFragment6OffsetMask = Be16::from_host(0xfff8);
 
 struct __attribute__((packed)) TcpHeader {
   Be16 source_port;
@@ -112,7 +124,15 @@ struct __attribute__((packed)) IcmpHeader {
 };
 static_assert(sizeof(IcmpHeader) == 8);
 inline constexpr std::uint8_t kIcmpEchoReply = 0;
+inline constexpr std::uint8_t kIcmpUnreachable = 3;
+inline constexpr std::uint8_t kIcmpSourceQuench = 4;
 inline constexpr std::uint8_t kIcmpEchoRequest = 8;
+inline constexpr std::uint8_t kIcmpTimeExceeded = 11;
+inline constexpr std::uint8_t kIcmpParameterProblem = 12;
+inline constexpr std::uint8_t kIcmp6Unreachable = 1;
+inline constexpr std::uint8_t kIcmp6PacketTooBig = 2;
+inline constexpr std::uint8_t kIcmp6TimeExceeded = 3;
+inline constexpr std::uint8_t kIcmp6ParameterProblem = 4;
 inline constexpr std::uint8_t kIcmp6EchoRequest = 128;
 inline constexpr std::uint8_t kIcmp6EchoReply = 129;
 inline constexpr std::uint8_t kIcmp6RouterSolicitation = 133;

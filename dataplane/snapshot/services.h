@@ -30,9 +30,10 @@ struct FlowOptions {
 struct ServicePort {
   std::uint32_t id = 0;  // dense and stable while the port exists; index of its counters
   ForwardingMode mode = ForwardingMode::kFullNat;
-  std::uint8_t protocol = 0;                              // IP protocol number
-  std::shared_ptr<const MaglevTable> maglev;              // null: no usable backend
-  std::vector<std::uint32_t> binding_slots;               // by endpoint index of `maglev`
+  std::uint8_t protocol = 0;                  // IP protocol number
+  std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
+  std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
+  bool refuses = false;  // without a usable backend clients are told, not just dropped
   std::shared_ptr<const SourceRanges> allowed = nullptr;  // clients; null: everybody
   std::shared_ptr<const SourceRanges> denied = nullptr;   // of those; null: nobody
   FlowOptions flow_options = {};

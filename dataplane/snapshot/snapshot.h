@@ -47,6 +47,7 @@ struct Snapshot {
   std::uint16_t policy_epoch = 0;  // services or bindings removed, source ranges changed
   std::uint16_t route_epoch = 0;   // routes changed
   std::uint64_t maglev_seed = 0;
+  bool refuse_unknown_ports = true;  // of VIPs: their clients are told
 
   bool any_dnat = false;  // some service keeps its clients' addresses, so replies bear them
 

@@ -7,7 +7,7 @@
 namespace sluice {
 
 std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot) {
-  if (packet.kind != PacketKind::kTransport) {
+  if (packet.kind > PacketKind::kIcmpError) {
     return std::nullopt;
   }
   const bool ipv4 = packet.family == Family::kIpv4;

@@ -6,6 +6,17 @@
 #include "dataplane/stages/pipeline.h"
 
 namespace sluice {
+
+// No packet for one of our addresses can come from here (RFC 1812 §5.3.7, RFC 4291 §2.7).
+bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot) {
+  if (source.is_unspecified() || source.is_multicast() || source.is_loopback() ||
+      (source.is_ipv4() && source.v4().value.raw == 0xffff'ffff)) {
+    return true;
+  }
+  const AddressEntry* entry = snapshot.addresses->find(source);
+  return entry != nullptr && entry->kind != AddressKind::kHost;
+}
+
 namespace {
 
 struct Addresses {
@@ -23,16 +34,6 @@ Addresses addresses_of(const Packet& packet) {
 bool is_neighbor_solicitation(const Packet& packet) {
   return packet.kind == PacketKind::kIcmp && packet.family == Family::kIpv6 &&
          packet.at<IcmpHeader>(packet.l4_offset)->type == kIcmp6NeighborSolicitation;
-}
-
-// No packet for one of our addresses can come from here (RFC 1812 §5.3.7, RFC 4291 §2.7).
-bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot) {
-  if (source.is_unspecified() || source.is_multicast() || source.is_loopback() ||
-      (source.is_ipv4() && source.v4().value.raw == 0xffff'ffff)) {
-    return true;
-  }
-  const AddressEntry* entry = snapshot.addresses->find(source);
-  return entry != nullptr && entry->kind != AddressKind::kHost;
 }
 
 // Nobody's, or the kernel's: routing protocols' multicast and link-local traffic always, the rest
@@ -99,6 +100,9 @@ void classify_ours(Packet& packet, const AddressEntry& entry) {
       } else {
         packet.decide_drop(Drop::kSnatNoFlow);
       }
+      break;
+    case PacketKind::kIcmpError:
+      packet.decide_drop(Drop::kIcmpNoFlow);
       break;
     case PacketKind::kIcmp:
       packet.address = &entry;  // respond decides

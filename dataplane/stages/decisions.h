@@ -3,6 +3,7 @@
 
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/stages/packet.h"
+#include "dataplane/state/answer_limits.h"
 #include "dataplane/state/flow.h"
 #include "dataplane/state/lcore_state.h"
 
@@ -13,7 +14,8 @@
 namespace sluice {
 
 // The lcore whose flow tables decide about this packet: by the client's side of it, or by the SNAT
-// address and port it is addressed to. Nothing when any lcore may.
+// address and port it is addressed to; an ICMP error's is that of the flow it is about. Nothing
+// when any lcore may.
 [[nodiscard]] std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot);
 
 // Where a packet to `destination` has to go next.
@@ -115,5 +117,16 @@ template <Family F>
 template <Family F>
 [[nodiscard]] Drop refusal_since(const FlowHot<F>& flow, const FlowCold& cold,
                                  const Snapshot& snapshot);
+
+// What the sender of a packet that was dropped is told in our name, rate apart; kNone: nothing.
+[[nodiscard]] Answer answer_to_drop(const Packet& packet, const Snapshot& snapshot);
+
+// No packet for one of our addresses can come from here.
+[[nodiscard]] bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot);
+
+// An ICMP error's outer header, its quote and all checksums, made such as the other side of the
+// flow must see them. False when TTL or hop limit is used up; nothing has changed then.
+template <Family F>
+[[nodiscard]] bool translate_error(Packet& packet, const FlowHot<F>& flow);
 
 }  // namespace sluice

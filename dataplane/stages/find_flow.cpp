@@ -71,7 +71,8 @@ FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
   FlowTable<F>& flows = state.flows<F>();
   FlowHot<F>& flow = flows.hot(ref.index());
   if (is_over(ref, flow, snapshot)) {
-    if (flow.state != FlowState::kQuarantine) {
+    // What an ICMP error says must not end a flow (RFC 5508 REQ-6).
+    if (flow.state != FlowState::kQuarantine && packet.kind == PacketKind::kTransport) {
       close_flow(flows, ref.index(), state.now_ms, state.counters);
     }
     if (ref.direction() == Direction::kFromBackend) {
@@ -163,7 +164,7 @@ void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   Lane ipv6;
   for (std::uint32_t i = 0; i < burst.count; ++i) {
     const Packet& packet = burst.packets[i];
-    if (packet.verdict != Verdict::kPending || packet.kind != PacketKind::kTransport) {
+    if (packet.verdict != Verdict::kPending || packet.kind > PacketKind::kIcmpError) {
       continue;
     }
     Lane& lane = packet.family == Family::kIpv4 ? ipv4 : ipv6;

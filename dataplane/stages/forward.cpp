@@ -57,6 +57,7 @@ void forward_packet(Packet& packet, const Snapshot& snapshot, LcoreState& state)
   if (next_hop.state == NextHop::State::kReachable) [[likely]] {
     if (packet.l3_length > next_hop.mtu) {
       packet.decide_drop(Drop::kMtuExceeded);
+      packet.next_hop_mtu = next_hop.mtu;
       return;
     }
     write_ethernet(packet.mbuf, next_hop, ether_type_of(F));

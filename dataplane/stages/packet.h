@@ -27,9 +27,10 @@ enum class Verdict : std::uint8_t {
 
 // What parse found; the stages after it select by this.
 enum class PacketKind : std::uint8_t {
-  kArp,
   kTransport,  // TCP or UDP with its whole header in the first segment
-  kIcmp,       // ICMP or ICMPv6
+  kIcmpError,  // set by icmp_error: the key is that of the flow whose packet it quotes
+  kArp,
+  kIcmp,  // ICMP or ICMPv6
   kFragment,
   kExtensionHeader,  // IPv6 with an extension header other than Fragment
   kOtherProtocol,
@@ -63,6 +64,8 @@ struct alignas(64) Packet {
   const ServicePort* service;   // set by classify for a packet that may open a flow
   const AddressEntry* address;  // set by classify for an echo to an address of ours
   IpAddress neighbour;          // with kHold: who the packet waits for
+  std::uint16_t quote_l4;       // with kIcmpError: where the quoted transport header begins
+  std::uint16_t next_hop_mtu;   // with Drop::kMtuExceeded: what would have fitted
 
   void decide_drop(Drop reason) {
     verdict = Verdict::kDrop;
@@ -91,6 +94,7 @@ static_assert(sizeof(Packet) == 128);
 // by the worker again.
 struct Burst {
   std::uint32_t count = 0;
+  std::uint32_t icmp_messages = 0;  // among them; set by parse, so that others cost nothing
   std::array<Packet, kBurstMax> packets;
 
   // count < kBurstMax. `port`: Snapshot::ports index.

@@ -43,7 +43,7 @@ bool parse_transport(Packet& packet, std::uint32_t l4_length, Be16& source, Be16
 
 // The part that both families share, from the transport protocol on.
 template <typename Key, typename Ip>
-void parse_payload(Packet& packet, const Ip* ip, Key& key, std::uint32_t l4_length) {
+void parse_payload(Burst& burst, Packet& packet, const Ip* ip, Key& key, std::uint32_t l4_length) {
   key.source = ip->source;
   key.destination = ip->destination;
   key.source_port = Be16{};
@@ -60,6 +60,7 @@ void parse_payload(Packet& packet, const Ip* ip, Key& key, std::uint32_t l4_leng
   const bool icmp =
       packet.protocol == (packet.family == Family::kIpv4 ? kProtocolIcmp : kProtocolIcmp6);
   packet.kind = icmp ? PacketKind::kIcmp : PacketKind::kOtherProtocol;
+  burst.icmp_messages += icmp ? 1 : 0;
   if (icmp && (l4_length < sizeof(IcmpHeader) ||
                packet.mbuf->data_len < packet.l4_offset + sizeof(IcmpHeader))) {
     packet.decide_drop(Drop::kTransportHeader);
@@ -83,7 +84,7 @@ bool ipv4_checksum_good(const Packet& packet, const Ipv4Header* ip, std::uint32_
   }
 }
 
-void parse_ipv4(Packet& packet) {
+void parse_ipv4(Burst& burst, Packet& packet) {
   const auto* ip = packet.at<Ipv4Header>(kL3Offset);
   if (packet.mbuf->data_len < kL3Offset + sizeof(Ipv4Header)) {
     packet.decide_drop(Drop::kTruncated);
@@ -106,7 +107,7 @@ void parse_ipv4(Packet& packet) {
   packet.l3_offset = kL3Offset;
   packet.l4_offset = static_cast<std::uint16_t>(kL3Offset + header_length);
   packet.l3_length = static_cast<std::uint16_t>(total_length);
-  parse_payload(packet, ip, packet.key4, total_length - header_length);
+  parse_payload(burst, packet, ip, packet.key4, total_length - header_length);
   if ((ip->fragment_offset.raw & kIpv4FragmentMask.raw) != 0) [[unlikely]] {
     packet.kind = PacketKind::kFragment;
     packet.verdict = Verdict::kPending;  // what the transport header looked like means nothing
@@ -130,7 +131,7 @@ bool is_extension_header(std::uint8_t protocol) {
   }
 }
 
-void parse_ipv6(Packet& packet) {
+void parse_ipv6(Burst& burst, Packet& packet) {
   const auto* ip = packet.at<Ipv6Header>(kL3Offset);
   if (packet.mbuf->data_len < kL3Offset + sizeof(Ipv6Header)) {
     packet.decide_drop(Drop::kTruncated);
@@ -148,7 +149,7 @@ void parse_ipv6(Packet& packet) {
   packet.l3_offset = kL3Offset;
   packet.l4_offset = static_cast<std::uint16_t>(kL3Offset + sizeof(Ipv6Header));
   packet.l3_length = static_cast<std::uint16_t>(payload_length + sizeof(Ipv6Header));
-  parse_payload(packet, ip, packet.key6, payload_length);
+  parse_payload(burst, packet, ip, packet.key6, payload_length);
   if (packet.protocol == kProtocolFragment6) {
     packet.kind = PacketKind::kFragment;
   } else if (is_extension_header(packet.protocol)) {
@@ -199,7 +200,7 @@ bool is_unicast_in_broadcast(const Packet& packet, const EthernetHeader* etherne
   return true;
 }
 
-void parse_packet(Packet& packet, const Snapshot& snapshot) {
+void parse_packet(Burst& burst, Packet& packet, const Snapshot& snapshot) {
   if (packet.mbuf->data_len < sizeof(EthernetHeader)) {
     packet.decide_drop(Drop::kTruncated);
     return;
@@ -214,9 +215,9 @@ void parse_packet(Packet& packet, const Snapshot& snapshot) {
     return;
   }
   if (ethernet->ether_type == kEtherTypeIpv4) [[likely]] {
-    parse_ipv4(packet);
+    parse_ipv4(burst, packet);
   } else if (ethernet->ether_type == kEtherTypeIpv6) {
-    parse_ipv6(packet);
+    parse_ipv6(burst, packet);
   } else if (ethernet->ether_type == kEtherTypeArp) {
     packet.kind = PacketKind::kArp;
     return;
@@ -234,6 +235,7 @@ void parse_packet(Packet& packet, const Snapshot& snapshot) {
 
 void parse(Burst& burst, const Snapshot& snapshot) {
   constexpr std::uint32_t kAhead = 6;
+  burst.icmp_messages = 0;
   for (std::uint32_t i = 0; i < burst.count && i < kAhead; ++i) {
     __builtin_prefetch(burst.packets[i].at<std::uint8_t>(0), 1);
   }
@@ -241,7 +243,7 @@ void parse(Burst& burst, const Snapshot& snapshot) {
     if (i + kAhead < burst.count) {
       __builtin_prefetch(burst.packets[i + kAhead].at<std::uint8_t>(0), 1);
     }
-    parse_packet(burst.packets[i], snapshot);
+    parse_packet(burst, burst.packets[i], snapshot);
   }
 }
 

@@ -11,21 +11,23 @@ namespace sluice {
 // The packet's way, each stage a loop over the burst; a stage passes over what is decided already.
 // A stage's parameters are its access list: what it does not get, it cannot touch.
 //
-// Order: parse -> check_owner -> find_flow -> classify -> admit_flow -> translate -> forward |
-// respond
+// Order: parse icmp_error check_owner find_flow classify admit_flow translate forward | respond
+// refuse
 //
 // (dataplane/README.md has the same order as a table; a test holds the three equal.)
 void parse(Burst& burst, const Snapshot& snapshot);
+void icmp_error(Burst& burst, const Snapshot& snapshot);
 void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self);
 void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void classify(Burst& burst, const Snapshot& snapshot);
 void admit_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void translate(Burst& burst, LcoreState& state);
 void forward(Burst& burst, const Snapshot& snapshot, LcoreState& state);
-void respond(Burst& burst, const Snapshot& snapshot);
+void respond(Burst& burst, const Snapshot& snapshot, LcoreState& state);
+void refuse(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 
 // All of them in order. Afterwards every packet has a verdict other than kPending. `state.now_ms`
-// has been set by the caller. Drops are counted; frames are neither sent nor freed.
+// has been set by the caller. Drops are counted by refuse; frames are neither sent nor freed.
 void run_pipeline(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 
 // A packet that run_pipeline said to hold, later: true when its neighbour is reachable in this

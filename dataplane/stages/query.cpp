@@ -259,12 +259,36 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   }
 }
 
-void explain_verdict(Explanation& answer, const Packet& packet) {
+const char* name_of_answer(Answer answer) {
+  switch (answer) {
+    case Answer::kReset:
+      return "a TCP reset";
+    case Answer::kPortUnreachable:
+      return "ICMP port unreachable";
+    case Answer::kProtocolUnreachable:
+      return "ICMP protocol unreachable";
+    case Answer::kTimeExceeded:
+      return "ICMP time exceeded";
+    case Answer::kPacketTooBig:
+      return "ICMP packet too big";
+    case Answer::kEcho:
+    case Answer::kNone:
+    case Answer::kCount:
+      break;
+  }
+  return "";
+}
+
+void explain_verdict(Explanation& answer, const Packet& packet, const Snapshot& snapshot) {
   switch (packet.verdict) {
     case Verdict::kDrop:
       explain_drop(answer, packet.drop,
                    "classify: " +
                        std::string(kDropNames[static_cast<std::size_t>(packet.drop)].description));
+      if (const Answer told = answer_to_drop(packet, snapshot); told != Answer::kNone) {
+        answer.steps.push_back(std::string("refuse: its sender is told, by ") +
+                               name_of_answer(told));
+      }
       break;
     case Verdict::kPunt:
       answer.verdict = Explanation::Verdict::kPunt;
@@ -304,7 +328,7 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
   if (packet.verdict == Verdict::kPending) {
     explain_new<F>(answer, packet, snapshot, state);
   } else {
-    explain_verdict(answer, packet);
+    explain_verdict(answer, packet, snapshot);
   }
 }
 
@@ -323,7 +347,7 @@ Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const L
   answer.steps.emplace_back("parse: " + to_string(query.source.address, query.source.port) +
                             " to " + to_string(query.destination.address, query.destination.port));
   if (burst.packets[0].verdict != Verdict::kPending) {
-    explain_verdict(answer, burst.packets[0]);
+    explain_verdict(answer, burst.packets[0], snapshot);
   } else if (query.destination.address.is_ipv4()) {
     explain_packet<Family::kIpv4>(answer, burst, snapshot, state);
   } else {

@@ -145,7 +145,7 @@ void respond_solicitation(Packet& packet, const Snapshot& snapshot) {
 
 // RFC 1122 §3.2.2.6, RFC 4443 §4.2: identifier, sequence and data go back unchanged, so only the
 // type changes the checksum (and the addresses swap, which changes no sum).
-void respond_echo(Packet& packet, const Snapshot& snapshot) {
+void respond_echo(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   auto* icmp = packet.at<IcmpHeader>(packet.l4_offset);
   const bool ipv4 = packet.family == Family::kIpv4;
   if (icmp->type != (ipv4 ? kIcmpEchoRequest : kIcmp6EchoRequest) || icmp->code != 0) {
@@ -154,6 +154,10 @@ void respond_echo(Packet& packet, const Snapshot& snapshot) {
   }
   if (!packet.address->answers_echo) {
     packet.decide_drop(Drop::kNoBackend);
+    return;
+  }
+  if (!state.answers.take(Answer::kEcho, state.now_ms)) {
+    packet.decide_drop(Drop::kEchoLimited);
     return;
   }
   const std::uint16_t before = Be16::from_host(static_cast<std::uint16_t>(icmp->type << 8U)).raw;
@@ -180,7 +184,7 @@ void respond_echo(Packet& packet, const Snapshot& snapshot) {
 
 }  // namespace
 
-void respond(Burst& burst, const Snapshot& snapshot) {
+void respond(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   for (std::uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = burst.packets[i];
     if (packet.verdict != Verdict::kPending) [[likely]] {
@@ -192,7 +196,7 @@ void respond(Burst& burst, const Snapshot& snapshot) {
                packet.at<IcmpHeader>(packet.l4_offset)->type == kIcmp6NeighborSolicitation) {
       respond_solicitation(packet, snapshot);
     } else {
-      respond_echo(packet, snapshot);
+      respond_echo(packet, snapshot, state);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/headers.h"
 #include "dataplane/net/tcp_options.h"
+#include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 #include "dataplane/state/aging.h"
 #include "dataplane/state/tcp_state.h"
@@ -115,6 +116,18 @@ void translate_packet(Packet& packet, LcoreState& state) {
   account(packet, flow, state);
 }
 
+// Not accounted: an error neither refreshes a flow nor closes it (RFC 5508 REQ-6). Apart, so that
+// packets pay for one comparison only.
+[[gnu::noinline]] void translate_icmp(Packet& packet, const LcoreState& state) {
+  const std::uint32_t index = packet.flow.index();
+  const bool done = packet.family == Family::kIpv4
+                        ? translate_error(packet, state.flows4.hot(index))
+                        : translate_error(packet, state.flows6.hot(index));
+  if (!done) {
+    packet.decide_drop(Drop::kTtlExpired);
+  }
+}
+
 }  // namespace
 
 void translate(Burst& burst, LcoreState& state) {
@@ -123,7 +136,9 @@ void translate(Burst& burst, LcoreState& state) {
     if (!packet.flow.valid() || packet.verdict != Verdict::kPending) {
       continue;
     }
-    if (packet.family == Family::kIpv4) {
+    if (packet.kind == PacketKind::kIcmpError) [[unlikely]] {
+      translate_icmp(packet, state);
+    } else if (packet.family == Family::kIpv4) {
       translate_packet<Family::kIpv4>(packet, state);
     } else {
       translate_packet<Family::kIpv6>(packet, state);

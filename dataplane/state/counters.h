@@ -46,6 +46,7 @@ struct alignas(64) LcoreCounters {
         bindings(std::make_unique<FlowCounters[]>(bindings_max)) {}
 
   std::array<Counter, kDropCount> drops;
+  std::array<Counter, kDropCount> answered;  // of these drops, those whose sender was told
   Counter turns;
   Counter idle_turns;
   Counter packets;      // received from ports and from the kernel

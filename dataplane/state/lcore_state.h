@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/state/affinity.h"
+#include "dataplane/state/answer_limits.h"
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/snat_ports.h"
@@ -19,6 +20,7 @@ struct LcoreState {
   std::uint8_t number = 0;   // of this lcore, as Ownership counts them
   std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
   Affinity affinity{};
+  AnswerLimits answers{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

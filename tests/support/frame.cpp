@@ -173,6 +173,33 @@ Frame make_icmp(const FrameSpec& spec, std::uint8_t type, std::uint8_t code) {
   return frame;
 }
 
+Frame make_error(const FrameSpec& outer, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
+                 const Frame& about, std::size_t quoted) {
+  FrameSpec spec = outer;
+  const Frame packet = ip_of(about);
+  spec.payload = std::min(quoted, packet.size());
+  Frame frame = make_icmp(spec, type, code);
+  const std::size_t l4 = l4_of(frame);
+  put16(frame, l4 + 4, rest >> 16U);
+  put16(frame, l4 + 6, rest & 0xffffU);
+  std::copy_n(packet.begin(), spec.payload, frame.begin() + static_cast<std::ptrdiff_t>(l4) + 8);
+  fix_checksums(frame);
+  return frame;
+}
+
+Frame ip_of(const Frame& frame) {
+  return {frame.begin() + kEthernet, frame.begin() + static_cast<std::ptrdiff_t>(end_of(frame))};
+}
+
+Frame quote_of(const Frame& error) {
+  return {error.begin() + static_cast<std::ptrdiff_t>(l4_of(error)) + 8,
+          error.begin() + static_cast<std::ptrdiff_t>(end_of(error))};
+}
+
+std::uint32_t icmp_rest_of(const Frame& frame) {
+  return get16(frame, l4_of(frame) + 4) << 16U | get16(frame, l4_of(frame) + 6);
+}
+
 Frame make_arp_request(const MacAddress& from_mac, const IpAddress& sender,
                        const IpAddress& target) {
   Frame frame(60, 0);

@@ -39,6 +39,15 @@ Frame make_arp_request(const MacAddress& from_mac, const IpAddress& sender,
 Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source,
                         const IpAddress& target);
 
+// An ICMP or ICMPv6 error that quotes the first `quoted` bytes of the packet in `about`.
+Frame make_error(const FrameSpec& outer, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
+                 const Frame& about, std::size_t quoted);
+// The IP packet of a frame, without padding; and what an ICMP error quotes.
+Frame ip_of(const Frame& frame);
+Frame quote_of(const Frame& error);
+// The 32 bits after the checksum of an ICMP message.
+std::uint32_t icmp_rest_of(const Frame& frame);
+
 // What a frame says, read byte by byte.
 struct FrameFacts {
   MacAddress from_mac{};

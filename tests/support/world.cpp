@@ -77,7 +77,7 @@ World::World(Family which, const WorldOptions& options)
   snapshot.ownership = std::make_shared<Ownership>(static_cast<std::uint8_t>(lcores.size()));
   snapshot.epoch = 1;
   snapshot.maglev_seed = 42;
-  snapshot.ports = {{wan_mac, 1500, options.twin, options.transit_to_kernel},
+  snapshot.ports = {{wan_mac, options.wan_mtu, options.twin, options.transit_to_kernel},
                     {lan_mac, options.lan_mtu, options.twin, options.transit_to_kernel}};
   client = pick(family, "192.0.2.77", "2001:db8:99::77");
   client_on_link = pick(family, "198.51.100.9", "2001:db8:1::9");
@@ -132,7 +132,10 @@ void World::make_addresses(const WorldOptions& options) {
                                                  {web_slot(0), web_slot(1), web_slot(2)}})},
       {{81, kProtocolTcp},
        std::make_shared<ServicePort>(
-           ServicePort{kEmptyId, options.mode, kProtocolTcp, nullptr, {}})}};
+           ServicePort{kEmptyId, options.mode, kProtocolTcp, nullptr, {}, options.refuse})},
+      {{82, kProtocolUdp},
+       std::make_shared<ServicePort>(
+           ServicePort{kEmptyId, options.mode, kProtocolUdp, nullptr, {}, options.refuse})}};
   std::sort(entry->frontends.begin(), entry->frontends.end(),
             [](const Frontend& a, const Frontend& b) { return a.key < b.key; });
   const auto other = [](const IpAddress& address, AddressKind kind, std::uint16_t ports) {
@@ -176,7 +179,7 @@ void World::make_ways(const WorldOptions& options) {
     return next_hop;
   };
   std::vector<NextHopTable::Change> hops{
-      {kRouterHop, hop(kWan, router, NextHop::State::kReachable, router_mac, 1500)},
+      {kRouterHop, hop(kWan, router, NextHop::State::kReachable, router_mac, options.wan_mtu)},
       {kWanHostHop, hop(kWan, wan_host, NextHop::State::kHost, wan_mac, 1500)}};
   for (std::uint8_t i = 0; i < 3; ++i) {
     hops.push_back({static_cast<NextHopIndex>(kBackendHop + i),
@@ -277,6 +280,7 @@ void World::carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_hos
       if (open[i] && (!handed || outcomes[i].owner == lcore)) {
         burst.add(mbufs[i], port, from_host);
         burst.packets[burst.count - 1].handed = handed;
+        burst.packets[burst.count - 1].drop = Drop::kNone;
         which.push_back(i);
       }
     }
@@ -285,7 +289,8 @@ void World::carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_hos
       const Packet& packet = burst.packets[i];
       Outcome& outcome = outcomes[which[i]];
       outcome.verdict = packet.verdict;
-      outcome.drop = packet.verdict == Verdict::kDrop ? packet.drop : Drop::kNone;
+      outcome.drop = packet.drop;
+      outcome.answered = packet.drop != Drop::kNone && packet.verdict != Verdict::kDrop;
       outcome.out_port = packet.out_port;
       outcome.neighbour = packet.neighbour;
       outcome.owner = packet.owner;

@@ -28,12 +28,15 @@ struct WorldOptions {
   bool twin = true;
   bool route_to_backends = true;
   ForwardingMode mode = ForwardingMode::kFullNat;  // of all services
+  std::uint16_t wan_mtu = 1500;
+  bool refuse = false;  // the service without a backend does
 };
 
 // What became of a packet.
 struct Outcome {
   Verdict verdict = Verdict::kPending;
-  Drop drop = Drop::kNone;
+  Drop drop = Drop::kNone;  // also when the sender was told: `answered`
+  bool answered = false;    // `frame` is what he is told
   std::uint8_t out_port = 0;
   IpAddress neighbour;     // with kHold
   std::uint8_t owner = 0;  // with kHandOver, which only a lost packet ends with

@@ -63,6 +63,7 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"ports[0].mtu", [](auto& c) { c.ports[0].mtu = 500; }},
       {"ports[0].twin", [](auto& c) { c.ports[0].twin = "veth"; }},
       {"ports[0].transit", [](auto& c) { c.ports[0].transit = "yes"; }},
+      {"dataplane.unknownPort", [](auto& c) { c.unknown_port = "reject"; }},
       {"ports[0].transit",
        [](auto& c) {
          c.ports[0].twin = "none";

@@ -36,6 +36,8 @@ const std::vector<Case>& wrong_services() {
        "s.metadata.annotations[sluice.dev/x]"},
       {"an unknown type", [](auto& s) { s.type = "Balancer"; }, "s.spec.type"},
       {"an unknown mode", [](auto& s) { s.mode = "NAT"; }, "s.spec.forwarding.mode"},
+      {"neither refused nor dropped", [](auto& s) { s.no_endpoints = "reject"; },
+       "s.spec.forwarding.noEndpoints"},
       {"no address", [](auto& s) { s.load_balancer_ips.clear(); }, "s.spec.loadBalancerIPs"},
       {"a bad address", [](auto& s) { s.load_balancer_ips[1] = "203.0.113.300"; },
        "s.spec.loadBalancerIPs[1]"},
@@ -182,7 +184,6 @@ const std::vector<Case>& later() {
       {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },
        "s.spec.internalTrafficPolicy"},
       {"TUNNEL", [](auto& s) { s.mode = "TUNNEL"; }, "s.spec.forwarding.mode"},
-      {"refusing", [](auto& s) { s.no_endpoints = "refuse"; }, "s.spec.forwarding.noEndpoints"},
       {"networks", [](auto& s) { s.network = "blue"; }, "s.spec.forwarding.network"},
       {"networks of endpoints", [](auto& s) { s.endpoints[0].network = "blue"; },
        "s.spec.endpoints[0].network"},
@@ -235,6 +236,16 @@ TEST(Validate, AffinityIsThreeHoursUnlessItIsSaid) {
   input.affinity_seconds = 86'400;
   EXPECT_EQ(validate(input, "s", faults).options.affinity_seconds, 86'400U);
   EXPECT_TRUE(faults.empty());
+}
+
+TEST(Validate, AServiceDropsWithoutEndpointsUnlessItRefuses) {
+  for (const char* word : {"", "drop", "refuse"}) {
+    ServiceInput input = good();
+    input.no_endpoints = word;
+    Faults faults;
+    EXPECT_EQ(validate(input, "s", faults).refuses, std::string(word) == "refuse");
+    EXPECT_TRUE(faults.empty());
+  }
 }
 
 TEST(Validate, AnEmptyNamespaceIsDefault) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is said of a drop? Every drop has a name and a count, and one of its service where that is
+// known. Where a sender can do something about it he is told as well: a TCP reset or an ICMP error,
+// made of his own packet and sent back the way it came, at a bounded rate. The drop keeps its name
+// and count then, and counts as answered too.
+#include "dataplane/net/headers.h"
+#include "dataplane/stages/decisions.h"
+#include "dataplane/stages/pipeline.h"
+#include "dataplane/stages/refusal.h"
+
+namespace sluice {
+namespace {
+
+// A port that nobody serves: RFC 9293 §3.10.7.1 for TCP (a reset is never answered by one), RFC
+// 1122 §3.2.2.1 for the others.
+Answer unreachable(const Packet& packet) {
+  if (packet.kind != PacketKind::kTransport) {
+    return packet.kind == PacketKind::kOtherProtocol ? Answer::kProtocolUnreachable : Answer::kNone;
+  }
+  if (packet.protocol != kProtocolTcp) {
+    return Answer::kPortUnreachable;
+  }
+  return (packet.tcp_flags & kTcpRst) == 0 ? Answer::kReset : Answer::kNone;
+}
+
+bool may_fragment(const Packet& packet) {
+  return packet.family == Family::kIpv4 &&
+         (packet.at<Ipv4Header>(packet.l3_offset)->fragment_offset.raw & kIpv4DontFragment.raw) ==
+             0;
+}
+
+// Only a first fragment has the ports that a sender looks for.
+bool is_later_fragment(const Packet& packet) {
+  if (packet.family == Family::kIpv4) {
+    const auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
+    return (ip->fragment_offset.raw & kIpv4OffsetMask.raw) != 0;
+  }
+  const auto* ip = packet.at<Ipv6Header>(packet.l3_offset);
+  if (ip->next_header != kProtocolFragment6) {
+    return false;
+  }
+  const auto* fragment = reinterpret_cast<const Fragment6Header*>(ip + 1);
+  return packet.mbuf->data_len < packet.l3_offset + sizeof(Ipv6Header) + sizeof(Fragment6Header) ||
+         (fragment->offset_more.raw & kFragment6OffsetMask.raw) != 0;
+}
+
+// RFC 1812 §4.3.2.7, RFC 4443 §2.4 e: nothing about an ICMP error, a later fragment or what came in
+// a link-layer broadcast. Destinations are ours, so they are unicast; sources were judged before.
+bool may_be_told(const Packet& packet) {
+  return packet.kind != PacketKind::kIcmpError && packet.mbuf->nb_segs == 1 &&
+         !packet.at<EthernetHeader>(0)->destination.is_multicast() && !is_later_fragment(packet);
+}
+
+Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
+  switch (packet.drop) {
+    case Drop::kTcpNoFlow:
+      return (packet.tcp_flags & kTcpRst) == 0 ? Answer::kReset : Answer::kNone;
+    case Drop::kSnatNoFlow:
+      return packet.protocol == kProtocolTcp ? unreachable(packet) : Answer::kNone;
+    case Drop::kNoBackend:
+      return packet.has_service && packet.service->refuses ? unreachable(packet) : Answer::kNone;
+    case Drop::kUnknownPort:
+      return snapshot.refuse_unknown_ports ? unreachable(packet) : Answer::kNone;
+    case Drop::kTtlExpired:
+      return Answer::kTimeExceeded;
+    case Drop::kMtuExceeded:
+      return may_fragment(packet) ? Answer::kNone : Answer::kPacketTooBig;
+    default:
+      return Answer::kNone;
+  }
+}
+
+[[gnu::noinline]] void answer_with(Packet& packet, Answer answer, const Snapshot& snapshot,
+                                   LcoreState& state) {
+  if (!may_be_told(packet) || !state.answers.take(answer, state.now_ms)) {
+    return;
+  }
+  if (packet.drop == Drop::kMtuExceeded) {
+    undo_translation(packet, state);
+  }
+  if (!write_refusal(packet, answer, snapshot.ports[packet.rx_port].mac)) {
+    return;
+  }
+  state.counters.answered[static_cast<std::size_t>(packet.drop)].add(1);
+  packet.decide(packet.from_host ? Verdict::kPunt : Verdict::kTransmit, packet.rx_port);
+}
+
+[[gnu::noinline]] void tell(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+  const Answer answer = answer_to_reason(packet, snapshot);
+  // A flood costs no more than this.
+  if (answer == Answer::kNone || state.answers.is_spent(answer, state.now_ms)) {
+    return;
+  }
+  answer_with(packet, answer, snapshot, state);
+}
+
+}  // namespace
+
+Answer answer_to_drop(const Packet& packet, const Snapshot& snapshot) {
+  const Answer answer = answer_to_reason(packet, snapshot);
+  return answer != Answer::kNone && may_be_told(packet) ? answer : Answer::kNone;
+}
+
+void refuse(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = burst.packets[i];
+    if (packet.verdict != Verdict::kDrop) [[likely]] {
+      continue;
+    }
+    state.counters.count(packet.drop);
+    if (packet.has_service) {
+      state.counters.services[packet.service->id].drops.add(1);
+    }
+    tell(packet, snapshot, state);
+  }
+}
+
+}  // namespace sluice
