@@ -160,7 +160,8 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.to_backend = there.next_hop;
   flow.to_client = back.next_hop;
-  if (!make_room(flow.state, flows, state.now_ms, state.counters)) {
+  if ((flow.state == FlowState::kTcpHalfOpen || flows.size() == flows.capacity()) &&
+      !make_room(flow.state, flows, state.now_ms, state.counters)) {
     packet.decide_drop(Drop::kFlowTableFull);
     return;
   }
@@ -169,7 +170,9 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   }
   set_checksum_deltas(flow);
   FlowCold cold{.service_port = service.id, .opened_ms = state.now_ms};
-  set_options(flow, cold, service.flow_options);
+  if (service.flow_options != FlowOptions{}) {
+    set_options(flow, cold, service.flow_options);
+  }
   packet.flow = flows.insert(flow, cold);
   if (!packet.flow.valid()) {
     packet.decide_drop(Drop::kFlowTableFull);

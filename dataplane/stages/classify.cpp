@@ -82,7 +82,9 @@ void classify_frontend(Packet& packet, const AddressEntry& entry) {
     return;
   }
   packet.has_service = true;
-  const Drop refused = refusal(*packet.service, addresses_of(packet).source);
+  const bool chooses = packet.service->allowed != nullptr || packet.service->denied != nullptr;
+  const Drop refused =
+      chooses ? refusal(*packet.service, addresses_of(packet).source) : Drop::kNone;
   if (refused != Drop::kNone) {
     packet.decide_drop(refused);
   } else if (packet.service->maglev == nullptr) {
