@@ -76,7 +76,9 @@ FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
       close_flow(flows, ref.index(), state.now_ms, state.counters);
     }
     if (ref.direction() == Direction::kFromBackend) {
-      packet.decide_drop(Drop::kFlowClosed);  // nobody else's, even if it bears a client's address
+      // Nobody else's, even if it bears a client's address.
+      packet.decide_drop(packet.kind == PacketKind::kTransport ? Drop::kFlowClosed
+                                                               : Drop::kIcmpNoFlow);
     }
     return kNoFlow;
   }

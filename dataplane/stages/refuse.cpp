@@ -70,6 +70,27 @@ Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
   }
 }
 
+// Under DNAT a backend's packet is addressed to the client, in whose name we say nothing: the VIP
+// says it.
+template <Family F>
+void speak_as_vip(FlowKey<F>& key, FlowRef ref, const FlowTable<F>& flows) {
+  const FlowHot<F>& flow = flows.hot(ref.index());
+  if (ref.direction() == Direction::kFromBackend && flow.keeps_client()) {
+    key.destination = flow.frontend;
+  }
+}
+
+void speak_as_vip(Packet& packet, const LcoreState& state) {
+  if (!packet.flow.valid()) {
+    return;
+  }
+  if (packet.family == Family::kIpv4) {
+    speak_as_vip<Family::kIpv4>(packet.key4, packet.flow, state.flows4);
+  } else {
+    speak_as_vip<Family::kIpv6>(packet.key6, packet.flow, state.flows6);
+  }
+}
+
 [[gnu::noinline]] void answer_with(Packet& packet, Answer answer, const Snapshot& snapshot,
                                    LcoreState& state) {
   if (!may_be_told(packet) || !state.answers.take(answer, state.now_ms)) {
@@ -78,6 +99,7 @@ Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
   if (packet.drop == Drop::kMtuExceeded) {
     undo_translation(packet, state);
   }
+  speak_as_vip(packet, state);
   if (!write_refusal(packet, answer, snapshot.ports[packet.rx_port].mac)) {
     return;
   }

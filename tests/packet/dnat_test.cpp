@@ -144,6 +144,16 @@ TEST_P(FamilyTest, WhatABackendSaysAfterTheEndNeverReachesTheClientAsItIs) {
   EXPECT_EQ(late.drop, Drop::kFlowClosed);
 }
 
+TEST_P(FamilyTest, ABackendIsToldOfATtlThatRanOutInTheNameOfTheVip) {
+  const Outcome there = send(kProtocolUdp, 4000);
+  FrameSpec late = world.answer_to(there.frame);
+  late.ttl = 1;
+  const Outcome told = world.run(make_frame(late), World::kLan);
+  EXPECT_EQ(told.drop, Drop::kTtlExpired);
+  ASSERT_TRUE(told.answered);
+  EXPECT_EQ(read_frame(told.frame).source, world.vip);
+}
+
 TEST_P(FamilyTest, ExplainSaysWhoseAddressABackendSees) {
   ExplainQuery query;
   query.source = {world.client, 4000};

@@ -79,7 +79,7 @@ TEST_P(Policies, AChangeOfTheSourceRangesEndsTheLiveFlowsOfWhoeverIsShutOut) {
     EXPECT_EQ(after.drop, Drop::kSourceDenied);
     EXPECT_EQ(world.counters.services[World::kWebId].flows_closed.get(), 1U);
     EXPECT_EQ(world.counters.services[World::kWebId].drops.get(), 1U);
-    EXPECT_EQ(world.run(back, World::kLan).drop, Drop::kSnatNoFlow) << "the flow is gone";
+    EXPECT_EQ(world.run(back, World::kLan).drop, Drop::kFlowClosed) << "the flow is gone";
   }
 }
 

@@ -330,7 +330,7 @@ TEST_P(FamilyTest, UnknownPortsAreSilentWhereTheGatewaySaysSo) {
 }
 
 TEST_P(FamilyTest, AnswersHaveARateAndWhatIsOverItKeepsItsName) {
-  World world(GetParam());
+  World world(GetParam(), {.lcores = 1});
   FrameSpec spec = world.from_client(kProtocolUdp, 4000);
   spec.destination_port = 99;
   const Frame frame = make_frame(spec);
@@ -349,7 +349,7 @@ TEST_P(FamilyTest, AnswersHaveARateAndWhatIsOverItKeepsItsName) {
 }
 
 TEST_P(FamilyTest, PingsAreAnsweredAtARate) {
-  World world(GetParam());
+  World world(GetParam(), {.lcores = 1});
   const Frame echo = make_icmp(world.from_client(0, 0),
                                GetParam() == Family::kIpv4 ? kIcmpEchoRequest : kIcmp6EchoRequest);
   unsigned answers = 0;

@@ -123,7 +123,6 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
        "s.spec.endpoints[2].network"},
       {"spec { forwarding { mode: 'TUNNEL' } }", "s.spec.forwarding.mode"},
       {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
-      {"spec { forwarding { no_endpoints: 'refuse' } }", "s.spec.forwarding.noEndpoints"},
       {"spec { forwarding { on_endpoint_removal: 'reset' } }",
        "s.spec.forwarding.onEndpointRemoval"}};
   for (const auto& [change, path] : cases) {

@@ -70,9 +70,10 @@ TEST(Drops, AreShownWhenTheyHappenedOrWhenWide) {
   auto* happened = response.add_drops();
   happened->set_reason("no_route");
   happened->set_packets(7);
+  happened->set_answered(2);
   happened->set_description("no route to the backend");
   EXPECT_EQ(table_of(response, false).rows,
-            (std::vector<Row>{{"no_route", "7", "no route to the backend"}}));
+            (std::vector<Row>{{"no_route", "7", "2", "no route to the backend"}}));
   EXPECT_EQ(table_of(response, true).rows.size(), 2U);
 }
 
