@@ -103,7 +103,7 @@ void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
   if (options.drain_deadline_ms != 0) {
     spec.mutable_forwarding()->set_drain_deadline(model::duration_text(options.drain_deadline_ms));
   }
-  spec.mutable_forwarding()->set_on_endpoint_removal("keep");
+  spec.mutable_forwarding()->set_on_endpoint_removal(options.reset_on_removal ? "reset" : "keep");
 }
 
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {

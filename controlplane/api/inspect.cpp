@@ -310,6 +310,8 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_affinity_evicted(seen.affinity_evicted);
     lcore.set_half_open(seen.half_open);
     lcore.set_half_open_evicted(seen.half_open_evicted);
+    lcore.set_held_fragments(seen.held_fragments);
+    lcore.set_fragmented(seen.fragmented);
   }
   return grpc::Status::OK;
 }

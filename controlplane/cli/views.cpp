@@ -306,7 +306,7 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
                              nanoseconds_text(status.publish_p99_ns()),
                              nanoseconds_text(status.publish_max_ns())));
   Table table{{"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HALF-OPEN", "EVICTED",
-               "HELD", "HANDED-OVER", "IDLE"},
+               "HELD", "FRAGMENTS", "HANDED-OVER", "IDLE"},
               {}};
   for (const auto& lcore : status.lcores()) {
     const auto of_max = [](std::uint64_t flows, std::uint64_t flows_max) {
@@ -320,7 +320,7 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
          of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.half_open()),
          number(lcore.half_open_evicted()), number(lcore.held_packets()),
-         number(lcore.handed_over()),
+         number(lcore.held_fragments()), number(lcore.handed_over()),
          lcore.stalled() ? std::string("STALLED") : fmt::format("{:.1f}% of turns", idle)});
   }
   text += '\n';

@@ -189,6 +189,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   port.name = spec.name;
   port.family = family;
   port.key = {spec.port, spec.protocol};
+  port.resets = service.options.reset_on_removal;
   if (before != nullptr) {
     port.id = before->id;
   } else {
@@ -230,7 +231,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     port.endpoints.push_back(std::move(endpoint));
   };
   match(members, spec, before, take_over,
-        [&](const CompiledEndpoint& gone) { release_endpoint(gone, port.id, epoch); });
+        [&](const CompiledEndpoint& gone) { release_endpoint(gone, port, epoch); });
   made->maglev = maglev_for(ring);
   port.port = std::move(made);
   return port;
@@ -261,14 +262,14 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
                                       BindingStateByte::make(state, incarnations_[endpoint.slot])};
 }
 
-void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id,
+void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
                                        std::uint64_t epoch) {
   if (endpoint.slot == 0) {
     return;
   }
   changed_bindings_[endpoint.slot] = {
-      endpoint.address, endpoint.port, id,
-      BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot])};
+      endpoint.address, endpoint.port, port.id,
+      BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot]), port.resets};
   slots_.give_back(endpoint.slot, epoch);
   disruptive_ = true;
   if (--backends_[endpoint.address] == 0) {
@@ -278,7 +279,7 @@ void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, std::ui
 
 void ServiceCompiler::release_port(const CompiledPort& port, std::uint64_t epoch) {
   for (const CompiledEndpoint& endpoint : port.endpoints) {
-    release_endpoint(endpoint, port.id, epoch);
+    release_endpoint(endpoint, port, epoch);
   }
   port_ids_.give_back(port.id, epoch);
   disruptive_ = true;

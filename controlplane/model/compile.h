@@ -42,6 +42,7 @@ struct CompiledPort {
   PortKey key;
   std::vector<CompiledEndpoint> endpoints;  // sorted by address and port
   std::shared_ptr<const ServicePort> port;
+  bool resets = false;  // what goes with an endpoint that is gone: its TCP flows
 };
 
 struct CompiledService {
@@ -123,7 +124,8 @@ class ServiceCompiler {
                             Family family, const CompiledPort* before, std::uint64_t epoch);
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
   void note_draining(const Key& key);
-  void release_endpoint(const CompiledEndpoint& endpoint, std::uint32_t id, std::uint64_t epoch);
+  void release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
+                        std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
   std::shared_ptr<const SourceRanges> ranges_for(std::vector<IpPrefix> prefixes);
   // Live flows are judged again when who may open one has changed.

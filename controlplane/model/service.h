@@ -132,6 +132,7 @@ struct ServiceOptions {
   std::uint32_t tcp_transitory_ms = 0;
   std::uint16_t mss_clamp = 0;          // 0: none
   std::uint32_t drain_deadline_ms = 0;  // 0: none
+  bool reset_on_removal = false;        // TCP flows of an endpoint that is gone
 
   friend bool operator==(const ServiceOptions&, const ServiceOptions&) = default;
 };

@@ -68,8 +68,11 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   if (input.mode != "DNAT") {
     check_word(input.mode, "FULL_NAT", {"TUNNEL"}, spec + ".forwarding.mode", faults);
   }
-  check_word(input.on_endpoint_removal, "keep", {"reset"}, spec + ".forwarding.onEndpointRemoval",
-             faults);
+  if (!input.on_endpoint_removal.empty() && input.on_endpoint_removal != "keep" &&
+      input.on_endpoint_removal != "reset") {
+    faults.add(spec + ".forwarding.onEndpointRemoval",
+               "'" + input.on_endpoint_removal + "' is unknown; use 'keep' or 'reset'");
+  }
   if (!input.no_endpoints.empty() && input.no_endpoints != "drop" &&
       input.no_endpoints != "refuse") {
     faults.add(spec + ".forwarding.noEndpoints",

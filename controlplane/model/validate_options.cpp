@@ -144,6 +144,7 @@ ServiceOptions validate_options(const ServiceInput& input, const std::string& sp
   options.mss_clamp = static_cast<std::uint16_t>(input.mss_clamp);
   options.drain_deadline_ms = check_duration(input.drain_deadline, kDrainBounds,
                                              spec + ".forwarding.drainDeadline", faults);
+  options.reset_on_removal = input.on_endpoint_removal == "reset";
   return options;
 }
 

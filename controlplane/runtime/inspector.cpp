@@ -22,7 +22,8 @@ std::vector<LcoreView> Inspector::lcores() const {
                      counters.idle_turns.get(), counters.packets.get(), counters.flows_ipv4.get(),
                      counters.flows_ipv6.get(), counters.held_packets.get(),
                      counters.handed_over.get(), counters.affinity_evicted.get(),
-                     counters.half_open.get(), counters.half_open_evicted.get()});
+                     counters.half_open.get(), counters.half_open_evicted.get(),
+                     counters.held_fragments.get(), counters.fragmented.get()});
   }
   return views;
 }

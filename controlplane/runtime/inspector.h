@@ -25,6 +25,8 @@ struct LcoreView {
   std::uint64_t affinity_evicted = 0;
   std::uint64_t half_open = 0;
   std::uint64_t half_open_evicted = 0;
+  std::uint64_t held_fragments = 0;
+  std::uint64_t fragmented = 0;
 };
 
 // What the API may ask of the dataplane past the reconciler: it looks, and ends flows when told to.

@@ -191,11 +191,6 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
       check_vip(service.vips[v], hosts, path + ".spec." + service.vip_fields.at(v), faults);
     }
-    if (service.options.affinity_seconds != 0 && dataplane_.lcores().size() > 1) {
-      faults.unimplemented.push_back(
-          {path + ".spec.sessionAffinity",
-           "'ClientIP' is not built yet for several forwarding lcores; use 'None', or one lcore"});
-    }
     if (i < transaction.claimed.size()) {
       check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
     }

@@ -53,6 +53,8 @@ struct Dataplane::Parts {
     }
     const auto lcores = static_cast<unsigned>(settings.lcores.size());
     punt_pool = make_pool("punt", 4095, largest);
+    fragment_pool =
+        make_pool("fragments", (Fragments::kHeld + 16 * kBurstMax) * lcores - 1, largest);
     hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
     for (std::size_t i = 0; i < settings.ports.size(); ++i) {
       const std::string setting = "ports[" + std::to_string(i) + "]";
@@ -115,12 +117,13 @@ struct Dataplane::Parts {
     context.number = number;
     context.lcore = settings.lcores[number];
     for (std::size_t i = 0; i < ports.size(); ++i) {
-      context.ports.push_back({device(i).id(), settings.ports[i].vlan});
+      context.ports.push_back({device(i).id(), settings.ports[i].vlan, device(i).takes_segments()});
     }
     context.rcu = rcu.get();
     context.punt = punt.get();
     context.handoff = handoff.get();
     context.hold_pool = hold_pool.get();
+    context.fragment_pool = fragment_pool.get();
     context.counters = counters[number].get();
     context.idle_sleep_us = settings.idle_sleep_us;
     context.hugepages = settings.hugepages;
@@ -158,6 +161,7 @@ struct Dataplane::Parts {
   Eal eal;
   Pool punt_pool;
   Pool hold_pool;
+  Pool fragment_pool;
   std::vector<std::unique_ptr<Port>> ports;  // null for a VLAN of another
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
@@ -287,8 +291,7 @@ std::optional<std::uint64_t> Dataplane::delete_flows(const FlowFilter& filter) {
   std::uint64_t deleted = 0;
   for (const auto& worker : parts_->workers) {
     auto command = std::make_shared<DeleteFlows>(filter);
-    if (!parts_->submit(*worker, command) ||
-        !Parts::wait_until([&] { return command->done(); })) {
+    if (!parts_->submit(*worker, command) || !Parts::wait_until([&] { return command->done(); })) {
       return std::nullopt;
     }
     deleted += command->deleted();
@@ -297,26 +300,44 @@ std::optional<std::uint64_t> Dataplane::delete_flows(const FlowFilter& filter) {
 }
 
 // All are asked, as each knows whether the packet is its own; one that stands still holds up the
-// answer about its own packets only.
+// answer about its own packets and its own clients' affinity only. The owner is asked once more
+// when another keeps that.
 std::optional<Explanation> Dataplane::explain(const ExplainQuery& query) {
   std::vector<std::shared_ptr<ExplainPacket>> commands;
   for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
-    auto command = std::make_shared<ExplainPacket>(query, parts_->settings.lcores[i]);
-    if (parts_->submit(*parts_->workers[i], command)) {
-      commands.push_back(std::move(command));
+    commands.push_back(std::make_shared<ExplainPacket>(query, parts_->settings.lcores[i]));
+    if (!parts_->submit(*parts_->workers[i], commands.back())) {
+      commands.back() = nullptr;
     }
   }
-  ExplainPacket* owner = nullptr;
+  const auto done = [&](std::size_t i) { return commands[i] != nullptr && commands[i]->done(); };
+  std::optional<std::size_t> owner;
   const auto answered = [&] {
-    std::size_t done = 0;
-    for (const auto& command : commands) {
-      done += command->done() ? 1 : 0;
-      owner = command->done() && command->answer().owner ? command.get() : owner;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < commands.size(); ++i) {
+      count += done(i) || commands[i] == nullptr ? 1 : 0;
+      owner = done(i) && commands[i]->answer().owner ? i : owner;
     }
-    return owner != nullptr || done == commands.size();
+    const auto keeper = owner ? commands[*owner]->answer().affinity_keeper : std::nullopt;
+    return count == commands.size() || (owner && (!keeper || done(*keeper)));
   };
-  return Parts::wait_until(answered) && owner != nullptr ? std::optional(owner->answer())
-                                                         : std::nullopt;
+  const bool in_time = Parts::wait_until(answered);
+  if (!owner) {
+    return std::nullopt;
+  }
+  Explanation& first = commands[*owner]->answer();
+  if (!first.affinity_keeper) {
+    return first;
+  }
+  if (!in_time || !done(*first.affinity_keeper)) {
+    return std::nullopt;
+  }
+  ExplainQuery whole = query;
+  whole.affinity = commands[*first.affinity_keeper]->answer().affinity;
+  const auto again = std::make_shared<ExplainPacket>(whole, parts_->settings.lcores[*owner]);
+  const bool asked = parts_->submit(*parts_->workers[*owner], again);
+  return asked && Parts::wait_until([&] { return again->done(); }) ? std::optional(again->answer())
+                                                                   : std::nullopt;
 }
 
 }  // namespace sluice

@@ -6,9 +6,33 @@
 #include <rte_mbuf.h>
 #include <rte_ring_elem.h>
 
+#include <bit>
 #include <string>
 
 namespace sluice {
+
+HandedPacket HandedPacket::pack(const Packet& packet) {
+  HandedPacket handed{packet.mbuf, 0, 0, packet.rx_port, packet.from_host, packet.errand};
+  if (packet.errand == Errand::kAffinityChosen) {
+    handed.detail = std::bit_cast<std::uint32_t>(packet.chosen);
+  } else {
+    handed.detail = std::uint32_t{packet.lent.source.raw} << 16U | packet.lent.destination.raw;
+    handed.lent_protocol = packet.lent.protocol;
+  }
+  return handed;
+}
+
+void HandedPacket::unpack(Burst& burst) const {
+  burst.add(mbuf, port, from_host);
+  Packet& packet = burst.packets[burst.count - 1];
+  packet.errand = errand;
+  if (errand == Errand::kAffinityChosen) {
+    packet.chosen = std::bit_cast<BindingRef>(detail);
+  } else {
+    packet.lent = {Be16{static_cast<std::uint16_t>(detail >> 16U)},
+                   Be16{static_cast<std::uint16_t>(detail)}, lent_protocol};
+  }
+}
 
 Handoff::Handoff(unsigned lcores) : lcores_(lcores), rings_(std::size_t{lcores} * lcores) {
   for (unsigned from = 0; from < lcores; ++from) {

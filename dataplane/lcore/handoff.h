@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/lcore/punt.h"
+#include "dataplane/stages/packet.h"
 
 #include <cstdint>
 #include <memory>
@@ -12,12 +13,18 @@ struct rte_mbuf;
 
 namespace sluice {
 
-// A packet on its way to the lcore that owns its flow; there it begins anew at parse.
+// A packet on its way to the lcore that its errand names; there it begins anew at parse.
 struct HandedPacket {
   rte_mbuf* mbuf = nullptr;
+  std::uint32_t detail = 0;  // with Errand::kAffinityChosen Packet::chosen, else the lent ports
+  std::uint8_t lent_protocol = 0;
   std::uint8_t port = 0;  // Snapshot::ports index it arrived on
   bool from_host = false;
-  std::uint8_t reserved[6]{};
+  Errand errand = Errand::kNone;
+
+  // With verdict kHandOver.
+  [[nodiscard]] static HandedPacket pack(const Packet& packet);
+  void unpack(Burst& burst) const;
 };
 static_assert(sizeof(HandedPacket) == 16);
 

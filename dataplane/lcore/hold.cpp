@@ -30,7 +30,7 @@ void HoldQueue::hold(const Packet& packet, std::uint32_t now_ms) {
   if (copy == nullptr) {
     counters_.count(Drop::kHoldFull);
   } else {
-    held_.push_back({copy, packet.neighbour, packet.out_port, now_ms});
+    held_.push_back({copy, packet.neighbour, packet.out_port, 0, now_ms});
     counters_.held_packets.set(held_.size());
   }
   rte_pktmbuf_free(packet.mbuf);

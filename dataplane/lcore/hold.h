@@ -33,7 +33,7 @@ class HoldQueue {
   // (counted as kHoldFull).
   void hold(const Packet& packet, std::uint32_t now_ms);
 
-  // Calls send(mbuf, port) for each packet whose neighbour `snapshot` knows, which then owns it;
+  // Calls send(packet) for each packet whose neighbour `snapshot` knows, which then owns it;
   // drops those that have waited too long (kHoldExpired). Looks at them only when the snapshot is
   // another one or some time has passed, so a turn costs nothing while they wait.
   template <typename Send>
@@ -46,7 +46,7 @@ class HoldQueue {
     std::size_t kept = 0;
     for (HeldPacket& packet : held_) {
       if (release(packet, snapshot)) {
-        send(packet.mbuf, packet.out_port);
+        send(packet);
       } else if (!expire(packet, now_ms)) {
         held_[kept++] = packet;
       }

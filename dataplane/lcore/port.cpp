@@ -112,6 +112,11 @@ void Port::configure(unsigned lcores, const std::string& setting) {
     conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
     offloads_.emplace_back("rx_ipv4_checksum");
   }
+  if ((info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0) {
+    conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+    takes_segments_ = true;
+    offloads_.emplace_back("tx_multi_segs");
+  }
   const auto queues = static_cast<std::uint16_t>(lcores);
   if (const int result = rte_eth_dev_configure(id_, queues, queues, &conf); result != 0) {
     throw StartFault(setting + ".device: cannot be configured: " + rte_strerror(-result));

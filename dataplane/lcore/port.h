@@ -30,6 +30,8 @@ class Port {
   [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] MacAddress mac() const { return mac_; }
   [[nodiscard]] rte_mempool* pool() const { return pool_; }
+  // A packet in several buffers can be sent.
+  [[nodiscard]] bool takes_segments() const { return takes_segments_; }
   // Everything but what the worker counts. Any thread.
   [[nodiscard]] PortState state() const;
 
@@ -45,6 +47,7 @@ class Port {
   std::uint16_t id_ = 0;
   bool probed_ = false;
   bool started_ = false;
+  bool takes_segments_ = false;
   MacAddress mac_{};
   rte_mempool* pool_ = nullptr;
   std::string driver_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/worker.h"
 
+#include "dataplane/lcore/fragmentation.h"
 #include "dataplane/net/headers.h"
 
 #include <rte_cycles.h>
@@ -9,6 +10,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <algorithm>
 #include <ctime>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -37,7 +39,10 @@ LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
                     *context.counters,
                     number,
                     0,
-                    Affinity(context.affinity_clients, random_value<HashSecret>())};
+                    Affinity(context.affinity_clients, random_value<HashSecret>()),
+                    AnswerLimits{},
+                    Fragments(number, static_cast<std::uint8_t>(context.handoff->lcores()),
+                              random_value<HashSecret>())};
 }
 
 // RFC 4861 §4: router and neighbour solicitations and advertisements, redirects.
@@ -87,7 +92,10 @@ Worker::Worker(const WorkerContext& context)
   }
 }
 
-Worker::~Worker() = default;
+Worker::~Worker() {
+  state_.fragments.clear();
+  drop_discarded();
+}
 
 std::uint32_t Worker::now_ms() const {
   return static_cast<std::uint32_t>(rte_rdtsc() / ticks_per_ms_);
@@ -108,8 +116,10 @@ void Worker::turn() {
   state_.counters.epoch_seen.set(snapshot.epoch);
   const std::uint32_t packets =
       receive_from_ports(snapshot) + receive_from_kernel(snapshot) + receive_handed(snapshot);
-  hold_.retry(snapshot, state_.now_ms,
-              [this](rte_mbuf* mbuf, std::uint8_t port) { transmit(mbuf, port); });
+  state_.fragments.expire(state_.now_ms);
+  receive_released(snapshot);
+  drop_discarded();
+  hold_.retry(snapshot, state_.now_ms, [this](const HeldPacket& held) { transmit_held(held); });
   for (std::uint8_t port = 0; port < outputs_.size(); ++port) {
     flush(port);
   }
@@ -118,6 +128,7 @@ void Worker::turn() {
   aging6_.run(state_.flows6, state_.now_ms, state_.counters);
   state_.counters.flows_ipv4.set(state_.flows4.size());
   state_.counters.flows_ipv6.set(state_.flows6.size());
+  state_.counters.held_fragments.set(state_.fragments.held());
   state_.counters.half_open.set(state_.flows4.half_open() + state_.flows6.half_open());
   state_.counters.turns.add(1);
   context_.rcu->quiescent(context_.number);
@@ -198,14 +209,37 @@ std::uint32_t Worker::receive_handed(const Snapshot& snapshot) {
     }
     burst_.count = 0;
     for (unsigned i = 0; i < count; ++i) {
-      burst_.add(handed[i].mbuf, handed[i].port, handed[i].from_host);
-      burst_.packets[i].handed = true;
+      handed[i].unpack(burst_);
     }
     run_pipeline(burst_, snapshot, state_);
     act(snapshot);
     packets += count;
   }
   return packets;
+}
+
+// Fragments whose first one has come by now begin anew. None of them can wait again.
+void Worker::receive_released(const Snapshot& snapshot) {
+  std::vector<HeldFragment>& released = state_.fragments.released();
+  for (std::size_t begin = 0; begin < released.size(); begin += kBurstMax) {
+    burst_.count = 0;
+    for (std::size_t i = begin; i < std::min(begin + kBurstMax, released.size()); ++i) {
+      released[i].mbuf->hash.usr = released[i].identification;
+      burst_.add(released[i].mbuf, released[i].port, released[i].from_host);
+      burst_.packets[burst_.count - 1].errand = Errand::kReleased;
+      burst_.packets[burst_.count - 1].lent = released[i].lent;
+    }
+    run_pipeline(burst_, snapshot, state_);
+    act(snapshot);
+  }
+  released.clear();
+}
+
+void Worker::drop_discarded() {
+  for (const HeldFragment& fragment : state_.fragments.discarded()) {
+    drop(fragment.mbuf, fragment.drop);
+  }
+  state_.fragments.discarded().clear();
 }
 
 void Worker::act(const Snapshot& snapshot) {
@@ -224,6 +258,12 @@ void Worker::act(const Snapshot& snapshot) {
       case Verdict::kHold:
         hold_.hold(packet, state_.now_ms);
         break;
+      case Verdict::kHoldFragment:
+        hold_fragment(packet);
+        break;
+      case Verdict::kFragment:
+        transmit_fragments(packet.mbuf, packet.out_port, packet.next_hop_mtu);
+        break;
       case Verdict::kDrop:
       case Verdict::kPending:
         rte_pktmbuf_free(packet.mbuf);
@@ -235,7 +275,7 @@ void Worker::act(const Snapshot& snapshot) {
 
 void Worker::hand_over(const Packet& packet) {
   Handing& handing = handings_[packet.owner];
-  handing.packets[handing.count++] = {packet.mbuf, packet.rx_port, packet.from_host, {}};
+  handing.packets[handing.count++] = HandedPacket::pack(packet);
 }
 
 void Worker::flush_handed() {
@@ -255,6 +295,15 @@ void Worker::flush_handed() {
 }
 
 void Worker::transmit(rte_mbuf* mbuf, std::uint8_t port) {
+  if (mbuf->nb_segs > 1 && !context_.ports[port].takes_segments) [[unlikely]] {
+    rte_mbuf* whole = rte_pktmbuf_copy(mbuf, context_.fragment_pool, 0, UINT32_MAX);
+    if (whole == nullptr) {
+      drop(mbuf, Drop::kNoBuffer);
+      return;
+    }
+    rte_pktmbuf_free(mbuf);
+    mbuf = whole;
+  }
   if (context_.ports[port].vlan != 0) {
     mbuf->vlan_tci = context_.ports[port].vlan;
     if (rte_vlan_insert(&mbuf) != 0) {
@@ -267,6 +316,43 @@ void Worker::transmit(rte_mbuf* mbuf, std::uint8_t port) {
   if (output.count == kBurstMax) {
     flush(port);
   }
+}
+
+void Worker::transmit_fragments(rte_mbuf* mbuf, std::uint8_t port, std::uint16_t mtu) {
+  rte_mbuf* fragments[kFragmentsMax];
+  const std::uint32_t count = fragment(mbuf, mtu, context_.fragment_pool, fragments);
+  if (count == 0) {
+    drop(mbuf, Drop::kNoBuffer);
+    return;
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    transmit(fragments[i], port);
+  }
+  state_.counters.fragmented.add(1);
+  rte_pktmbuf_free(mbuf);
+}
+
+// Its way out was not known when it was held, so nobody has looked at the MTU.
+void Worker::transmit_held(const HeldPacket& held) {
+  const auto* ethernet = rte_pktmbuf_mtod(held.mbuf, const EthernetHeader*);
+  if (held.mbuf->pkt_len <= sizeof(EthernetHeader) + held.mtu) {
+    transmit(held.mbuf, held.out_port);
+  } else if (may_fragment(ethernet)) {
+    transmit_fragments(held.mbuf, held.out_port, held.mtu);
+  } else {
+    drop(held.mbuf, Drop::kMtuExceeded);
+  }
+}
+
+// Copied, so that it does not keep a port's buffer.
+void Worker::hold_fragment(const Packet& packet) {
+  rte_mbuf* copy = rte_pktmbuf_copy(packet.mbuf, context_.fragment_pool, 0, UINT32_MAX);
+  if (copy == nullptr ||
+      !state_.fragments.hold(packet.datagram, {copy, packet.rx_port, packet.from_host})) {
+    rte_pktmbuf_free(copy);
+    state_.counters.count(Drop::kFragmentLimit);
+  }
+  rte_pktmbuf_free(packet.mbuf);
 }
 
 void Worker::flush(std::uint8_t port) {

@@ -20,8 +20,9 @@ namespace sluice {
 
 // A port of the snapshot as a worker reaches it.
 struct PortLink {
-  std::uint16_t id = 0;    // DPDK's number of the device
-  std::uint16_t vlan = 0;  // frames are sent with this tag; 0: as they are, and received here
+  std::uint16_t id = 0;         // DPDK's number of the device
+  std::uint16_t vlan = 0;       // frames are sent with this tag; 0: as they are, and received here
+  bool takes_segments = false;  // a packet in several buffers can be sent
 };
 
 // What a worker is given: nothing here is owned by it.
@@ -33,6 +34,7 @@ struct WorkerContext {
   Punt* punt = nullptr;
   Handoff* handoff = nullptr;
   rte_mempool* hold_pool = nullptr;
+  rte_mempool* fragment_pool = nullptr;  // for fragments that wait, and those that it makes
   LcoreCounters* counters = nullptr;
   std::uint32_t idle_sleep_us = 0;
   bool hugepages = true;
@@ -90,8 +92,13 @@ class Worker {
   std::uint32_t receive_from_kernel(const Snapshot& snapshot);
   std::uint32_t take_from_kernel(std::uint8_t port, const Snapshot& snapshot);
   std::uint32_t receive_handed(const Snapshot& snapshot);
+  void receive_released(const Snapshot& snapshot);
   void act(const Snapshot& snapshot);
   void transmit(rte_mbuf* mbuf, std::uint8_t port);
+  void transmit_fragments(rte_mbuf* mbuf, std::uint8_t port, std::uint16_t mtu);
+  void transmit_held(const HeldPacket& held);
+  void hold_fragment(const Packet& packet);
+  void drop_discarded();
   void flush(std::uint8_t port);
   void hand_over(const Packet& packet);
   void flush_handed();

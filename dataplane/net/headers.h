@@ -18,8 +18,19 @@ inline constexpr Be16 kEtherTypeIpv6 = Be16::from_host(0x86dd);
 inline constexpr std::uint8_t kProtocolIcmp = 1;
 inline constexpr std::uint8_t kProtocolTcp = 6;
 inline constexpr std::uint8_t kProtocolUdp = 17;
-inline constexpr std::uint8_t kProtocolFragment6 = 44;  // RFC 8200 §4.5
 inline constexpr std::uint8_t kProtocolIcmp6 = 58;
+
+// IPv6 extension headers (RFC 8200 §4, IANA's registry of them).
+inline constexpr std::uint8_t kProtocolHopByHop = 0;
+inline constexpr std::uint8_t kProtocolRouting = 43;
+inline constexpr std::uint8_t kProtocolFragment6 = 44;
+inline constexpr std::uint8_t kProtocolEsp = 50;
+inline constexpr std::uint8_t kProtocolAuthentication = 51;
+inline constexpr std::uint8_t kProtocolNoNextHeader = 59;
+inline constexpr std::uint8_t kProtocolDestinationOptions = 60;
+inline constexpr std::uint8_t kProtocolMobility = 135;
+inline constexpr std::uint8_t kProtocolHip = 139;
+inline constexpr std::uint8_t kProtocolShim6 = 140;
 
 inline constexpr std::uint8_t kTcpFin = 0x01;
 inline constexpr std::uint8_t kTcpSyn = 0x02;
@@ -72,7 +83,15 @@ struct __attribute__((packed)) Ipv4Header {
 static_assert(sizeof(Ipv4Header) == 20);
 inline constexpr Be16 kIpv4FragmentMask = Be16::from_host(0x3fff);  // MF and the offset
 inline constexpr Be16 kIpv4OffsetMask = Be16::from_host(0x1fff);
+inline constexpr Be16 kIpv4MoreFragments = Be16::from_host(0x2000);
 inline constexpr Be16 kIpv4DontFragment = Be16::from_host(0x4000);
+
+// An untagged IPv4 packet whose sender lets routers cut it (RFC 791 §3.1).
+[[nodiscard]] inline bool may_fragment(const EthernetHeader* ethernet) {
+  const auto* ip = reinterpret_cast<const Ipv4Header*>(ethernet + 1);
+  return ethernet->ether_type == kEtherTypeIpv4 &&
+         (ip->fragment_offset.raw & kIpv4DontFragment.raw) == 0;
+}
 
 struct __attribute__((packed)) Ipv6Header {
   Be32 version_class_flow;
@@ -84,6 +103,19 @@ struct __attribute__((packed)) Ipv6Header {
 };
 static_assert(sizeof(Ipv6Header) == 40);
 
+// RFC 8200 §4.3, §4.4, §4.6: what hop-by-hop options, destination options and routing headers begin
+// with.
+struct __attribute__((packed)) ExtensionHeader {
+  std::uint8_t next_header;
+  std::uint8_t length;  // in units of 8 octets, without the first
+  std::uint8_t routing_type;
+  std::uint8_t segments_left;  // of a routing header
+  Be32 rest;
+
+  [[nodiscard]] constexpr std::uint32_t octets() const { return (length + 1U) * 8U; }
+};
+static_assert(sizeof(ExtensionHeader) == 8);
+
 // RFC 8200 §4.5.
 struct __attribute__((packed)) Fragment6Header {
   std::uint8_t next_header;
@@ -93,6 +125,7 @@ struct __attribute__((packed)) Fragment6Header {
 };
 static_assert(sizeof(Fragment6Header) == 8);
 inline constexpr Be16 kFragment6OffsetMask = Be16::from_host(0xfff8);
+inline constexpr Be16 kFragment6More = Be16::from_host(0x0001);
 
 struct __attribute__((packed)) TcpHeader {
   Be16 source_port;

@@ -19,7 +19,7 @@ enum class BindingState : std::uint8_t {
   kFree = 0,      // no flow may be on it; one that is, is stale
   kActive = 1,    // takes new flows
   kDraining = 2,  // keeps its flows, takes no new ones
-  kRemoved = 3,   // the endpoint is gone: TCP flows are kept, UDP flows move at the next packet
+  kRemoved = 3,   // the endpoint is gone: TCP flows are kept (but: Binding::resets), UDP flows move
 };
 
 // The one byte a hit reads: state in the low 2 bits, incarnation (mod 64) in the others.
@@ -36,11 +36,24 @@ struct BindingStateByte {
   friend constexpr bool operator==(BindingStateByte, BindingStateByte) = default;
 };
 
+// Names a binding for longer than its slot does, wherever a snapshot may have changed since.
+struct BindingRef {
+  std::uint32_t slot : 24 = 0;  // 0: none
+  std::uint32_t incarnation : 8 = 0;
+
+  static constexpr BindingRef make(std::uint32_t slot, std::uint8_t incarnation) {
+    return {slot & (kBindingsMax - 1), incarnation};
+  }
+  friend constexpr bool operator==(BindingRef, BindingRef) = default;
+};
+static_assert(sizeof(BindingRef) == 4);
+
 struct Binding {
   IpAddress address;  // of the backend
   std::uint16_t port = 0;
   std::uint32_t service_port = 0;  // ServicePort::id
   BindingStateByte state;
+  bool resets = false;  // with kRemoved: its TCP flows end at their next packet
 };
 
 // Slot -> binding, in chunks so that a change copies one chunk and the chunk pointers. The state

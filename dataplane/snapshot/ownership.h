@@ -42,6 +42,13 @@ class Ownership {
     return reta_[(address_hash ^ table_.part(after, wire)) % kRetaSize];
   }
 
+  // Where the fragments of a datagram meet; told by what each of them shows.
+  [[nodiscard]] std::uint8_t of_datagram(const IpAddress& source, const IpAddress& destination,
+                                         std::uint32_t identification) const {
+    const std::uint32_t mixed = (identification ^ identification >> 16U) * 0x9e37'79b1U;
+    return reta_[(hash_of_address(source) + hash_of_address(destination) + (mixed >> 16U)) %
+                 kRetaSize];
+  }
   // Where the affinity of a client is kept, whatever its port.
   [[nodiscard]] std::uint8_t of_client(const IpAddress& client) const {
     return reta_[hash_of_address(client) % kRetaSize];

@@ -85,9 +85,14 @@ bool reopen(Packet& packet, const Choice& choice, FlowTable<F>& flows, LcoreStat
   return true;
 }
 
+bool is_mid_stream(const Packet& packet) {
+  return packet.protocol == kProtocolTcp && (packet.tcp_flags & kTcpSyn) == 0;
+}
+
 // The client's own tuple towards the backend, if replies to it come through us and nobody has it.
 template <Family F>
-bool keep_client(FlowHot<F>& flow, const Way& there, const Way& back, FlowTable<F>& flows) {
+bool keep_client(const Packet& packet, FlowHot<F>& flow, const Way& there, const Way& back,
+                 FlowTable<F>& flows) {
   if (!returns_through_us(there, back)) {
     return false;
   }
@@ -98,7 +103,8 @@ bool keep_client(FlowHot<F>& flow, const Way& there, const Way& back, FlowTable<
   if (holder.valid()) {
     // One that was closed this very turn may still be some packet's flow.
     const FlowHot<F>& held = flows.hot(holder.index());
-    if (held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms) {
+    if (held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms ||
+        (is_mid_stream(packet) && (held.flags & kFlowRevoked) != 0)) {
       return false;
     }
     flows.erase(holder.index());
@@ -111,11 +117,12 @@ template <Family F>
 bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way& back,
                   const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
-  if (packet.service->mode == ForwardingMode::kDnat && keep_client(flow, there, back, flows)) {
+  if (packet.service->mode == ForwardingMode::kDnat &&
+      keep_client(packet, flow, there, back, flows)) {
     return true;
   }
-  if (packet.protocol == kProtocolTcp && (packet.tcp_flags & kTcpSyn) == 0) {
-    packet.decide_drop(Drop::kTcpNoFlow);  // in mid-stream no other tuple would do
+  if (is_mid_stream(packet)) {
+    packet.decide_drop(Drop::kTcpNoFlow);  // no other tuple would do
     return false;
   }
   if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
@@ -129,11 +136,44 @@ bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way&
 // Only a flow that opens refreshes it; its packets do not.
 void remember_affinity(const ServicePort& service, const Choice& choice, const IpAddress& client,
                        LcoreState& state) {
-  const Affinity::Pinned where{choice.slot, choice.binding->state.incarnation()};
-  if (affinity_of(state, client)
-          .remember(client, service.id, where, state.now_ms, service.affinity_ms)) {
+  if (service.affinity_ms != 0 && state.affinity.remember(client, service.id, name_of(choice),
+                                                          state.now_ms, service.affinity_ms)) {
     state.counters.affinity_evicted.add(1);
   }
+}
+
+// A client's flows belong to several lcores, its affinity to one. So what opens a flow goes there
+// first, which chooses and remembers, and comes back with the choice. True: it is under way.
+template <Family F>
+[[gnu::noinline]] bool visits_keeper(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+  const FlowKey<F>& key = packet.key<F>();
+  const IpAddress client(key.source);
+  if (packet.errand >= Errand::kAffinityChosen) {
+    return false;
+  }
+  if (packet.errand == Errand::kAffinity) {
+    const std::uint8_t owner = snapshot.ownership->of_side(client, key.source_port.host());
+    if (owner == state.number) {
+      return false;
+    }
+    if (packet.kind == PacketKind::kLaterFragment) {
+      packet.hand_over(owner, Errand::kFollowed);
+      return true;
+    }
+    const Choice choice = choose_binding(*packet.service, key, snapshot, state);
+    remember_affinity(*packet.service, choice, client, state);
+    packet.chosen = name_of(choice);
+    packet.hand_over(owner, Errand::kAffinityChosen);
+    return true;
+  }
+  const std::uint8_t keeper = snapshot.ownership->of_client(client);
+  // A packet before this one in the burst may have opened the flow.
+  if (keeper == state.number ||
+      (!packet.replaces.valid() && state.flows<F>().find(key, packet.hash).valid())) {
+    return false;
+  }
+  packet.hand_over(keeper, Errand::kAffinity);
+  return true;
 }
 
 template <Family F>
@@ -141,14 +181,27 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   const FlowKey<F>& key = packet.key<F>();
   const ServicePort& service = *packet.service;
-  const Choice choice = choose_binding(service, key, snapshot, state);
+  if ((service.affinity_ms != 0 || packet.errand == Errand::kAffinity) &&
+      visits_keeper<F>(packet, snapshot, state)) {
+    return;
+  }
+  const bool chosen = packet.errand == Errand::kAffinityChosen;
+  const Choice choice = choose_binding(service, key, snapshot, state,
+                                       chosen ? std::optional(packet.chosen) : std::nullopt);
   if (service.mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
+    if (!chosen) {
+      remember_affinity(service, choice, IpAddress(key.source), state);
+    }
     return;
   }
   close_replaced(packet.replaces, flows, state);
   // A packet before this one in the burst may have opened the flow.
   packet.flow = flows.find(key, packet.hash);
   if (packet.flow.valid()) {
+    return;
+  }
+  if (packet.kind == PacketKind::kLaterFragment) {
+    packet.decide_drop(Drop::kFragmentNoFlow);
     return;
   }
   const Way there = way_to(choice.binding->address, snapshot);
@@ -178,7 +231,7 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     packet.decide_drop(Drop::kFlowTableFull);
     return;
   }
-  if (service.affinity_ms != 0) {
+  if (!chosen) {
     remember_affinity(service, choice, IpAddress(key.source), state);
   }
   state.counters.services[service.id].flows_opened.add(1);

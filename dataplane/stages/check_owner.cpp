@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Is it ours to carry? Ports spread packets over the lcores' queues as they please; a flow lives on
-// one lcore, so a packet that came to another is handed over, once.
+// one lcore, so a packet that came to another is handed over, once; a fragment by way of the lcore
+// where its datagram meets.
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 
@@ -33,13 +34,12 @@ void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self) {
   }
   for (std::uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = burst.packets[i];
-    if (packet.verdict != Verdict::kPending || packet.handed) {
+    if (packet.verdict != Verdict::kPending || packet.errand >= Errand::kFlow) {
       continue;
     }
     const auto owner = owner_of(packet, snapshot);
     if (owner && *owner != self) {
-      packet.verdict = Verdict::kHandOver;
-      packet.owner = *owner;
+      packet.hand_over(*owner, Errand::kFlow);
     }
   }
 }

@@ -87,16 +87,18 @@ void classify_frontend(Packet& packet, const AddressEntry& entry) {
       chooses ? refusal(*packet.service, addresses_of(packet).source) : Drop::kNone;
   if (refused != Drop::kNone) {
     packet.decide_drop(refused);
+  } else if (packet.protocol == kProtocolTcp && !may_open(packet)) {
+    packet.decide_drop(Drop::kTcpNoFlow);  // backends or none, its connection is over
   } else if (packet.service->maglev == nullptr) {
     packet.decide_drop(Drop::kNoBackend);
-  } else if (packet.protocol == kProtocolTcp && !may_open(packet)) {
-    packet.decide_drop(Drop::kTcpNoFlow);
   }
 }
 
 void classify_ours(Packet& packet, const AddressEntry& entry) {
   switch (packet.kind) {
     case PacketKind::kTransport:
+    case PacketKind::kFirstFragment:
+    case PacketKind::kLaterFragment:
       if (entry.kind == AddressKind::kVip) {
         classify_frontend(packet, entry);
       } else {
@@ -107,6 +109,7 @@ void classify_ours(Packet& packet, const AddressEntry& entry) {
       packet.decide_drop(Drop::kIcmpNoFlow);
       break;
     case PacketKind::kIcmp:
+    case PacketKind::kEchoFragment:
       packet.address = &entry;  // respond decides
       break;
     case PacketKind::kFragment:

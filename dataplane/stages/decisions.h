@@ -35,46 +35,44 @@ struct Choice {
   bool by_affinity = false;  // else by Maglev
 };
 
-// Whose table has the affinity of this client: that of the one lcore there is. With several it is
-// the owner f(client), which may be another than the flow's.
-[[nodiscard]] inline Affinity& affinity_of(LcoreState& state, const IpAddress& /*client*/) {
-  return state.affinity;
-}
-[[nodiscard]] inline const Affinity& affinity_of(const LcoreState& state,
-                                                 const IpAddress& /*client*/) {
-  return state.affinity;
-}
-
-// Where the service's affinity sends the client, if that takes new flows still: not one that
-// drains, is gone, or whose slot is another's by now.
-[[nodiscard]] inline std::optional<Choice> choose_by_affinity(const ServicePort& service,
-                                                              const IpAddress& client,
-                                                              const Snapshot& snapshot,
-                                                              const LcoreState& state) {
-  const auto pinned =
-      affinity_of(state, client).find(client, service.id, state.now_ms, service.affinity_ms);
-  if (!pinned || snapshot.bindings->state(pinned->slot) !=
-                     BindingStateByte::make(BindingState::kActive, pinned->incarnation)) {
+// A binding that is named, if it takes new flows of the service still: not one that drains, is
+// gone, or whose slot is another's by now.
+[[nodiscard]] inline std::optional<Choice> choose_named(const ServicePort& service,
+                                                        BindingRef named,
+                                                        const Snapshot& snapshot) {
+  if (snapshot.bindings->state(named.slot) !=
+      BindingStateByte::make(BindingState::kActive, static_cast<std::uint8_t>(named.incarnation))) {
     return std::nullopt;
   }
-  const Binding& binding = snapshot.bindings->at(pinned->slot);
+  const Binding& binding = snapshot.bindings->at(named.slot);
   if (binding.service_port != service.id) {
     return std::nullopt;
   }
-  return Choice{pinned->slot, &binding, true};
+  return Choice{named.slot, &binding, true};
 }
 
+// `affinity`: what the lcore said that keeps the client's (Ownership::of_client); nothing when that
+// is this one, whose own table is asked then.
 template <typename Key>
 [[nodiscard]] Choice choose_binding(const ServicePort& service, const Key& key,
-                                    const Snapshot& snapshot, const LcoreState& state) {
+                                    const Snapshot& snapshot, const LcoreState& state,
+                                    std::optional<BindingRef> affinity = std::nullopt) {
   if (service.affinity_ms != 0) {
-    if (const auto choice = choose_by_affinity(service, IpAddress(key.source), snapshot, state)) {
+    if (!affinity) {
+      affinity =
+          state.affinity.find(IpAddress(key.source), service.id, state.now_ms, service.affinity_ms);
+    }
+    if (const auto choice = affinity ? choose_named(service, *affinity, snapshot) : std::nullopt) {
       return *choice;
     }
   }
   const std::uint16_t endpoint = service.maglev->pick(maglev_hash(key, snapshot.maglev_seed));
   const std::uint32_t slot = service.binding_slots[endpoint];
   return {slot, &snapshot.bindings->at(slot)};
+}
+
+[[nodiscard]] inline BindingRef name_of(const Choice& choice) {
+  return BindingRef::make(choice.slot, choice.binding->state.incarnation());
 }
 
 // Whether the service refuses this client (the real one), and as what; else Drop::kNone. Before
@@ -103,7 +101,7 @@ template <Family F>
 [[nodiscard]] bool returns_through_us(const Way& there, const Way& back);
 
 // A flow found by its tuple whose time is over: closed already, its slot with another binding now,
-// or UDP that can go on at another endpoint, its own being removed.
+// or, its endpoint being removed, TCP that ends with it and UDP that can go on at another.
 template <Family F>
 [[nodiscard]] bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot);
 
@@ -123,6 +121,10 @@ template <Family F>
 
 // No packet for one of our addresses can come from here.
 [[nodiscard]] bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot);
+
+// Changes the identification of a packet for the one in its buffer's `hash.usr`, where the other
+// remains, so that twice is not at all. IPv6: of one with a fragment header.
+void exchange_identification(Packet& packet);
 
 // An ICMP error's outer header, its quote and all checksums, made such as the other side of the
 // flow must see them. False when TTL or hop limit is used up; nothing has changed then.

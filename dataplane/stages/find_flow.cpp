@@ -23,6 +23,11 @@ bool stands(const FlowHot<F>& flow, const Snapshot& snapshot) {
          flow.route_epoch == snapshot.route_epoch && flow.state <= FlowState::kTcpEstablished;
 }
 
+bool is_new_connection(const Packet& packet, FlowRef ref) {
+  return ref.direction() == Direction::kFromClient &&
+         (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn;
+}
+
 // A SYN on a connection that has closed is a new one with the same tuple (RFC 9293 §3.10.7.4,
 // TIME-WAIT); so is one towards a backend that went away before it answered.
 template <Family F>
@@ -32,14 +37,16 @@ bool opens_anew(const Packet& packet, FlowRef ref, const FlowHot<F>& flow,
       flow.state == FlowState::kTcpHalfOpen && (flow.flags & kFlowReplied) == 0 &&
       snapshot.bindings->state(flow.binding_slot).state() == BindingState::kRemoved;
   const bool closed = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
-  return (closed || unanswered) && ref.direction() == Direction::kFromClient &&
-         (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn;
+  return (closed || unanswered) && is_new_connection(packet, ref);
 }
 
-// UDP clients never say that they are done, so their flow moves as soon as the endpoint is gone
-// and another one serves.
+// What the removal of its endpoint means for a flow. TCP: the end, where its service says so. UDP
+// clients never say that they are done, so their flow moves as soon as another endpoint serves.
 template <Family F>
-bool moves_away(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
+bool ends_with_endpoint(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
+  if (flow.protocol == kProtocolTcp) {
+    return snapshot.bindings->at(flow.binding_slot).resets;
+  }
   if (flow.protocol != kProtocolUdp || ref.direction() != Direction::kFromClient) {
     return false;
   }
@@ -70,19 +77,28 @@ template <Family F>
 FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   FlowHot<F>& flow = flows.hot(ref.index());
-  if (is_over(ref, flow, snapshot)) {
-    // What an ICMP error says must not end a flow (RFC 5508 REQ-6).
-    if (flow.state != FlowState::kQuarantine && packet.kind == PacketKind::kTransport) {
-      close_flow(flows, ref.index(), state.now_ms, state.counters);
-    }
-    if (ref.direction() == Direction::kFromBackend) {
-      // Nobody else's, even if it bears a client's address.
-      packet.decide_drop(packet.kind == PacketKind::kTransport ? Drop::kFlowClosed
-                                                               : Drop::kIcmpNoFlow);
-    }
+  // First, as whoever is shut out is told nothing of his flow either.
+  if (flow.state != FlowState::kQuarantine && shut_out<F>(packet, ref, snapshot, state)) {
     return kNoFlow;
   }
-  if (shut_out<F>(packet, ref, snapshot, state)) {
+  if (is_over(ref, flow, snapshot)) {
+    // What an ICMP error says must not end a flow (RFC 5508 REQ-6).
+    const bool ends = flow.state != FlowState::kQuarantine && packet.kind != PacketKind::kIcmpError;
+    const bool tcp = flow.protocol == kProtocolTcp;
+    if (ends && tcp) {
+      revoke_flow(flows, ref.index(), state.now_ms, state.counters);
+    } else if (ends) {
+      close_flow(flows, ref.index(), state.now_ms, state.counters);
+    }
+    if (ends && tcp && !is_new_connection(packet, ref)) {
+      packet.service = service_of(flow, flows.cold(ref.index()), snapshot);
+      packet.has_service = packet.service != nullptr;
+      packet.decide_drop(Drop::kEndpointGone);
+    } else if (ref.direction() == Direction::kFromBackend) {
+      // Nobody else's, even if it bears a client's address.
+      packet.decide_drop(packet.kind == PacketKind::kIcmpError ? Drop::kIcmpNoFlow
+                                                               : Drop::kFlowClosed);
+    }
     return kNoFlow;
   }
   if (opens_anew(packet, ref, flow, snapshot)) {
@@ -129,7 +145,8 @@ bool is_over(FlowRef ref, const FlowHot<F>& flow, const Snapshot& snapshot) {
   const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
   const bool stale =
       binding.state() == BindingState::kFree || binding.incarnation() != flow.incarnation;
-  return stale || (binding.state() == BindingState::kRemoved && moves_away(ref, flow, snapshot));
+  return stale ||
+         (binding.state() == BindingState::kRemoved && ends_with_endpoint(ref, flow, snapshot));
 }
 
 template bool is_over(FlowRef, const FlowHot<Family::kIpv4>&, const Snapshot&);

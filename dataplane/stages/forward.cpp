@@ -19,7 +19,13 @@ Be16 ether_type_of(Family family) {
   return family == Family::kIpv4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
 }
 
-void hold(Packet& packet, std::uint8_t port, const IpAddress& neighbour) {
+// One that will never fit, as far as is known, does not wait: its sender is told at once.
+void hold(Packet& packet, std::uint8_t port, const IpAddress& neighbour, std::uint16_t mtu) {
+  if (packet.l3_length > mtu && !may_fragment(packet.at<EthernetHeader>(0))) {
+    packet.next_hop_mtu = mtu;
+    packet.decide_drop(Drop::kMtuExceeded);
+    return;
+  }
   packet.decide(Verdict::kHold, port);
   packet.neighbour = neighbour;
   // Kept in the frame itself, so that a held packet is complete but for the addresses.
@@ -35,11 +41,27 @@ NextHopIndex look_up(Packet& packet, FlowHot<F>& flow, const Snapshot& snapshot)
   if (!way.routed) {
     packet.decide_drop(Drop::kNoRoute);
   } else if (way.next_hop == kNoNextHop) {
-    hold(packet, way.port, way.neighbour);
+    hold(packet, way.port, way.neighbour, snapshot.ports[way.port].mtu);
   } else {
     (from_client ? flow.to_backend : flow.to_client) = way.next_hop;
   }
   return way.next_hop;
+}
+
+// What is larger than the way out takes goes in fragments, if its sender lets it (RFC 1812
+// §4.2.2.7; IPv6 has no such thing). Their identification is ours: many senders share the address.
+[[gnu::noinline]] void forward_large(Packet& packet, const NextHop& next_hop, LcoreState& state) {
+  packet.next_hop_mtu = next_hop.mtu;
+  if (!may_fragment(packet.at<EthernetHeader>(0))) {
+    packet.decide_drop(Drop::kMtuExceeded);
+    return;
+  }
+  if (packet.kind != PacketKind::kFirstFragment && packet.kind != PacketKind::kLaterFragment) {
+    packet.mbuf->hash.usr = state.fragments.next_identification();
+    exchange_identification(packet);
+  }
+  write_ethernet(packet.mbuf, next_hop, ether_type_of(packet.family));
+  packet.decide(Verdict::kFragment, next_hop.port);
 }
 
 template <Family F>
@@ -55,9 +77,8 @@ void forward_packet(Packet& packet, const Snapshot& snapshot, LcoreState& state)
   }
   const NextHop& next_hop = snapshot.next_hops->at(index);
   if (next_hop.state == NextHop::State::kReachable) [[likely]] {
-    if (packet.l3_length > next_hop.mtu) {
-      packet.decide_drop(Drop::kMtuExceeded);
-      packet.next_hop_mtu = next_hop.mtu;
+    if (packet.l3_length > next_hop.mtu) [[unlikely]] {
+      forward_large(packet, next_hop, state);
       return;
     }
     write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
@@ -66,7 +87,7 @@ void forward_packet(Packet& packet, const Snapshot& snapshot, LcoreState& state)
     write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
     packet.decide(Verdict::kPunt, next_hop.port);
   } else {
-    hold(packet, next_hop.port, next_hop.address);
+    hold(packet, next_hop.port, next_hop.address, next_hop.mtu);
   }
 }
 
@@ -93,6 +114,7 @@ bool release(HeldPacket& held, const Snapshot& snapshot) {
     return false;
   }
   write_ethernet(held.mbuf, next_hop, rte_pktmbuf_mtod(held.mbuf, EthernetHeader*)->ether_type);
+  held.mtu = next_hop.mtu;
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/state/drop.h"
 #include "dataplane/state/flow.h"
+#include "dataplane/state/fragments.h"
 
 #include <rte_mbuf.h>
 
@@ -17,22 +18,42 @@ namespace sluice {
 // What the worker shall do with a packet. Stages decide, the worker acts: nothing in stages/ sends,
 // hands over or frees.
 enum class Verdict : std::uint8_t {
-  kPending,   // no stage has decided yet
-  kTransmit,  // out of `out_port`, the frame is ready
-  kPunt,      // to the kernel, through the twin of `out_port`
-  kHandOver,  // to the lcore `owner`, which begins anew
-  kHold,      // the frame is ready but for its Ethernet header: `out_port`, `neighbour`
-  kDrop,      // for `drop`
+  kPending,       // no stage has decided yet
+  kTransmit,      // out of `out_port`, the frame is ready
+  kPunt,          // to the kernel, through the twin of `out_port`
+  kHandOver,      // to the lcore `owner`, which begins anew
+  kHold,          // the frame is ready but for its Ethernet header: `out_port`, `neighbour`
+  kHoldFragment,  // until the first fragment of `datagram` has come
+  kFragment,      // as kTransmit, in pieces of at most `next_hop_mtu`
+  kDrop,          // for `drop`
+};
+
+// What for a packet comes to this lcore, in the order of its way. It is handed over only for a
+// later errand than it came for, so that every packet comes to rest.
+enum class Errand : std::uint8_t {
+  kNone,            // it came from a port or from the kernel
+  kReassembly,      // a fragment: its datagram is looked after here
+  kReleased,        // a fragment that was held here until its first one came
+  kFlow,            // its flow is here
+  kAffinity,        // the affinity of its client is kept here
+  kAffinityChosen,  // back at the owner of the flow, with that lcore's choice
+  kFollowed,        // likewise a later fragment, that its first one be there before it
 };
 
 // What parse found; the stages after it select by this.
 enum class PacketKind : std::uint8_t {
   kTransport,  // TCP or UDP with its whole header in the first segment
+  // Of a fragmented TCP or UDP packet; set by virtual_reassembly. The key is the whole one, but a
+  // later fragment has no transport header.
+  kFirstFragment,
+  kLaterFragment,
   kIcmpError,  // set by icmp_error: the key is that of the flow whose packet it quotes
+  // The kinds from here on belong to no flow.
   kArp,
-  kIcmp,  // ICMP or ICMPv6
-  kFragment,
-  kExtensionHeader,  // IPv6 with an extension header other than Fragment
+  kIcmp,             // ICMP or ICMPv6; of an echo request, perhaps its first fragment
+  kEchoFragment,     // a later fragment of an echo request; set by virtual_reassembly
+  kFragment,         // any other, or one whose first fragment is not known yet
+  kExtensionHeader,  // IPv6 with an extension header that is not walked past
   kOtherProtocol,
 };
 
@@ -54,22 +75,36 @@ struct alignas(64) Packet {
   Drop drop;
   std::uint8_t out_port;
   bool has_service;  // `service` is set
-  bool handed;       // came from another lcore: it is not handed over again
+  Errand errand;     // what for it came, or with kHandOver: goes
   std::uint8_t owner;
-  FlowRef replaces;  // a closing flow whose client opens anew with the same tuple
+  FlowRef replaces;   // a closing flow whose client opens anew with the same tuple
+  BindingRef chosen;  // with Errand::kAffinityChosen
   union {
     FlowKey4 key4;
     FlowKey6 key6;
   };
-  const ServicePort* service;   // set by classify for a packet that may open a flow
-  const AddressEntry* address;  // set by classify for an echo to an address of ours
-  IpAddress neighbour;          // with kHold: who the packet waits for
-  std::uint16_t quote_l4;       // with kIcmpError: where the quoted transport header begins
-  std::uint16_t next_hop_mtu;   // with Drop::kMtuExceeded: what would have fitted
+  const ServicePort* service;  // set by classify for a packet that may open a flow
+  union {
+    const AddressEntry* address;  // set by classify for an echo to an address of ours
+    LentPorts lent;               // of a later fragment that comes or goes with an errand
+  };
+  IpAddress neighbour;  // with kHold: who the packet waits for
+  union {
+    std::uint16_t quote_l4;  // with kIcmpError: where the quoted transport header begins
+    std::uint16_t datagram;  // with kHoldFragment: which one of Fragments it waits in
+  };
+  std::uint16_t next_hop_mtu;     // with Drop::kMtuExceeded and kFragment: what would have fitted
+  std::uint16_t fragment_header;  // of a fragment: where the header that says so begins
 
   void decide_drop(Drop reason) {
     verdict = Verdict::kDrop;
     drop = reason;
+  }
+  // After the errand it came for.
+  void hand_over(std::uint8_t lcore, Errand what_for) {
+    verdict = Verdict::kHandOver;
+    owner = lcore;
+    errand = what_for;
   }
   void decide(Verdict what, std::uint8_t port) {
     verdict = what;
@@ -94,7 +129,9 @@ static_assert(sizeof(Packet) == 128);
 // by the worker again.
 struct Burst {
   std::uint32_t count = 0;
-  std::uint32_t icmp_messages = 0;  // among them; set by parse, so that others cost nothing
+  // Among them; set by parse, so that others cost nothing.
+  std::uint32_t icmp_messages = 0;
+  std::uint32_t fragments = 0;
   std::array<Packet, kBurstMax> packets;
 
   // count < kBurstMax. `port`: Snapshot::ports index.
@@ -105,7 +142,7 @@ struct Burst {
     packet.from_host = from_host;
     packet.verdict = Verdict::kPending;
     packet.has_service = false;
-    packet.handed = false;
+    packet.errand = Errand::kNone;
     packet.flow = kNoFlow;
     packet.replaces = kNoFlow;
   }

@@ -21,7 +21,8 @@ bool parse_transport(Packet& packet, std::uint32_t l4_length, Be16& source, Be16
   if (packet.protocol == kProtocolTcp) {
     const auto* tcp = packet.at<TcpHeader>(packet.l4_offset);
     if (l4_length < sizeof(TcpHeader) || in_segment < sizeof(TcpHeader) ||
-        tcp->data_offset < 0x50 || (tcp->data_offset >> 4U) * 4U > l4_length) {
+        tcp->data_offset < 0x50 ||
+        (tcp->data_offset >> 4U) * 4U > std::min(l4_length, in_segment)) {
       return false;
     }
     packet.tcp_flags = tcp->flags;
@@ -41,9 +42,9 @@ bool parse_transport(Packet& packet, std::uint32_t l4_length, Be16& source, Be16
   return true;
 }
 
-// The part that both families share, from the transport protocol on.
+// Nothing of it but its addresses and protocol is known yet.
 template <typename Key, typename Ip>
-void parse_payload(Burst& burst, Packet& packet, const Ip* ip, Key& key, std::uint32_t l4_length) {
+void set_key(const Packet& packet, const Ip* ip, Key& key) {
   key.source = ip->source;
   key.destination = ip->destination;
   key.source_port = Be16{};
@@ -51,6 +52,12 @@ void parse_payload(Burst& burst, Packet& packet, const Ip* ip, Key& key, std::ui
   key.protocol = packet.protocol;
   key.network = kDefaultNetwork;
   key.reserved = 0;
+}
+
+// The part that both families share, from the transport protocol on.
+template <typename Key, typename Ip>
+void parse_payload(Burst& burst, Packet& packet, const Ip* ip, Key& key, std::uint32_t l4_length) {
+  set_key(packet, ip, key);
   if (packet.protocol == kProtocolTcp || packet.protocol == kProtocolUdp) [[likely]] {
     if (!parse_transport(packet, l4_length, key.source_port, key.destination_port)) {
       packet.decide_drop(Drop::kTransportHeader);
@@ -67,34 +74,34 @@ void parse_payload(Burst& burst, Packet& packet, const Ip* ip, Key& key, std::ui
   }
 }
 
+// What its transport header looks like means nothing before virtual_reassembly.
+template <typename Key, typename Ip>
+[[gnu::noinline]] void parse_fragment(Burst& burst, Packet& packet, const Ip* ip, Key& key,
+                                      std::uint32_t header) {
+  set_key(packet, ip, key);
+  packet.kind = PacketKind::kFragment;
+  packet.fragment_header = static_cast<std::uint16_t>(header);
+  ++burst.fragments;
+}
+
 bool ipv4_checksum_good(const Packet& packet, const Ipv4Header* ip, std::uint32_t header_length) {
   switch (packet.mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) {
     case RTE_MBUF_F_RX_IP_CKSUM_GOOD:
       return true;
     case RTE_MBUF_F_RX_IP_CKSUM_BAD:
       return false;
-    default: {
-      const auto* bytes = reinterpret_cast<const std::uint8_t*>(ip);
-      // Of known length it is five straight additions.
-      const ChecksumSum sum = header_length == sizeof(Ipv4Header)
-                                  ? checksum_sum({bytes, sizeof(Ipv4Header)})
-                                  : checksum_sum({bytes, header_length});
-      return fold(sum) == 0xffff;
-    }
+    default:
+      return fold(checksum_sum({reinterpret_cast<const std::uint8_t*>(ip), header_length})) ==
+             0xffff;
   }
 }
 
-void parse_ipv4(Burst& burst, Packet& packet) {
-  const auto* ip = packet.at<Ipv4Header>(kL3Offset);
-  if (packet.mbuf->data_len < kL3Offset + sizeof(Ipv4Header)) {
-    packet.decide_drop(Drop::kTruncated);
-    return;
-  }
-  const std::uint32_t header_length = (ip->version_ihl & 0xfU) * 4U;
+// `header_length` is known where there are no options, so that all of this is straight code.
+[[gnu::always_inline]] inline void parse_ipv4_header(Burst& burst, Packet& packet,
+                                                     const Ipv4Header* ip,
+                                                     std::uint32_t header_length) {
   const std::uint32_t total_length = ip->total_length.host();
-  if (ip->version_ihl >> 4U != 4 || header_length < sizeof(Ipv4Header) ||
-      total_length < header_length || total_length > packet.mbuf->pkt_len - kL3Offset ||
-      packet.mbuf->data_len < kL3Offset + header_length) {
+  if (total_length < header_length || total_length > packet.mbuf->pkt_len - kL3Offset) {
     packet.decide_drop(Drop::kIpv4Header);
     return;
   }
@@ -107,24 +114,156 @@ void parse_ipv4(Burst& burst, Packet& packet) {
   packet.l3_offset = kL3Offset;
   packet.l4_offset = static_cast<std::uint16_t>(kL3Offset + header_length);
   packet.l3_length = static_cast<std::uint16_t>(total_length);
-  parse_payload(burst, packet, ip, packet.key4, total_length - header_length);
   if ((ip->fragment_offset.raw & kIpv4FragmentMask.raw) != 0) [[unlikely]] {
-    packet.kind = PacketKind::kFragment;
-    packet.verdict = Verdict::kPending;  // what the transport header looked like means nothing
+    parse_fragment(burst, packet, ip, packet.key4, kL3Offset);
+    return;
+  }
+  parse_payload(burst, packet, ip, packet.key4, total_length - header_length);
+}
+
+// RFC 791 §3.1. A source route would have it visit others than the backend we choose (RFC 7126
+// §4.3, §4.4); all other options stay as they are.
+bool options_let_pass(const Ipv4Header* ip, std::uint32_t header_length) {
+  constexpr std::uint8_t kEnd = 0;
+  constexpr std::uint8_t kNoOperation = 1;
+  constexpr std::uint8_t kLooseSourceRoute = 131;
+  constexpr std::uint8_t kStrictSourceRoute = 137;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(ip);
+  std::uint32_t at = sizeof(Ipv4Header);
+  while (at < header_length && bytes[at] != kEnd) {
+    if (bytes[at] == kNoOperation) {
+      ++at;
+      continue;
+    }
+    if (bytes[at] == kLooseSourceRoute || bytes[at] == kStrictSourceRoute ||
+        at + 1 >= header_length || bytes[at + 1] < 2 || at + bytes[at + 1] > header_length) {
+      return false;
+    }
+    at += bytes[at + 1];
+  }
+  return true;
+}
+
+[[gnu::noinline]] void parse_ipv4_with_options(Burst& burst, Packet& packet, const Ipv4Header* ip) {
+  const std::uint32_t header_length = (ip->version_ihl & 0xfU) * 4U;
+  if (ip->version_ihl >> 4U != 4 || header_length < sizeof(Ipv4Header) ||
+      packet.mbuf->data_len < kL3Offset + header_length) {
+    packet.decide_drop(Drop::kIpv4Header);
+    return;
+  }
+  if (!options_let_pass(ip, header_length)) {
+    packet.decide_drop(Drop::kIpv4Options);
+    return;
+  }
+  parse_ipv4_header(burst, packet, ip, header_length);
+}
+
+void parse_ipv4(Burst& burst, Packet& packet) {
+  constexpr std::uint8_t kWithoutOptions = 0x45;
+  const auto* ip = packet.at<Ipv4Header>(kL3Offset);
+  if (packet.mbuf->data_len < kL3Offset + sizeof(Ipv4Header)) {
+    packet.decide_drop(Drop::kTruncated);
+  } else if (ip->version_ihl == kWithoutOptions) [[likely]] {
+    parse_ipv4_header(burst, packet, ip, sizeof(Ipv4Header));
+  } else {
+    parse_ipv4_with_options(burst, packet, ip);
   }
 }
 
-// RFC 8200 §4: hop-by-hop, routing, ESP, AH, destination options, mobility, HIP, shim6.
+// Behind the fixed header, up to what is no extension header that a packet through a NAT may have
+// (RFC 8200 §4). `offset`: of `protocol`'s header, in the frame.
+struct Ipv6Walk {
+  std::uint32_t offset = 0;
+  std::uint8_t protocol = 0;
+  std::uint32_t fragment_header = 0;  // 0: there is none, or it is the whole packet (RFC 6946)
+  bool later_fragment = false;        // `protocol` is what the first fragment begins with
+  bool passable = true;               // false: not for us, perhaps for others
+};
+
+// One header on; false when there is none to go past. What runs over the end is cut off there.
+bool step(const Packet& packet, unsigned count, std::uint32_t end, Ipv6Walk& walk) {
+  const auto* header = packet.at<ExtensionHeader>(static_cast<std::uint16_t>(walk.offset));
+  const bool whole = walk.offset + sizeof(ExtensionHeader) <= end;
+  switch (walk.protocol) {
+    case kProtocolHopByHop:
+    case kProtocolRouting:
+    case kProtocolDestinationOptions:
+      walk.passable = whole && walk.offset + header->octets() <= end &&
+                      (walk.protocol != kProtocolHopByHop || count == 0) &&
+                      (walk.protocol != kProtocolRouting || header->segments_left == 0);
+      break;
+    case kProtocolFragment6: {
+      const auto* fragment = reinterpret_cast<const Fragment6Header*>(header);
+      walk.passable = whole && walk.fragment_header == 0;
+      if (!walk.passable) {
+        return false;
+      }
+      const bool later = (fragment->offset_more.raw & kFragment6OffsetMask.raw) != 0;
+      if (later || (fragment->offset_more.raw & kFragment6More.raw) != 0) {
+        walk.fragment_header = walk.offset;
+      }
+      walk.later_fragment = later;
+      walk.protocol = fragment->next_header;
+      walk.offset += sizeof(Fragment6Header);
+      return !later;
+    }
+    case kProtocolEsp:
+    case kProtocolAuthentication:
+    case kProtocolNoNextHeader:
+    case kProtocolMobility:
+    case kProtocolHip:
+    case kProtocolShim6:
+      walk.passable = false;
+      break;
+    default:
+      return false;
+  }
+  if (walk.passable) {
+    walk.protocol = header->next_header;
+    walk.offset += header->octets();
+  }
+  return walk.passable;
+}
+
+[[gnu::noinline]] void parse_extension_headers(Burst& burst, Packet& packet, const Ipv6Header* ip) {
+  constexpr unsigned kHeadersMax = 8;
+  const std::uint32_t l3_end = packet.l3_offset + std::uint32_t{packet.l3_length};
+  const std::uint32_t end = std::min<std::uint32_t>(l3_end, packet.mbuf->data_len);
+  Ipv6Walk walk;
+  walk.offset = packet.l4_offset;
+  walk.protocol = packet.protocol;
+  unsigned count = 0;
+  while (count < kHeadersMax && step(packet, count, end, walk)) {
+    ++count;
+  }
+  if (!walk.passable || count == kHeadersMax) {
+    set_key(packet, ip, packet.key6);
+    packet.kind = PacketKind::kExtensionHeader;
+    return;
+  }
+  packet.protocol = walk.protocol;
+  packet.l4_offset = static_cast<std::uint16_t>(walk.offset);
+  if (walk.fragment_header != 0) {
+    parse_fragment(burst, packet, ip, packet.key6, walk.fragment_header);
+  } else {
+    parse_payload(burst, packet, ip, packet.key6, l3_end - walk.offset);
+  }
+}
+
+// RFC 8200 §4: hop-by-hop, routing, fragment, ESP, AH, no next header, destination options,
+// mobility, HIP, shim6.
 bool is_extension_header(std::uint8_t protocol) {
   switch (protocol) {
-    case 0:
-    case 43:
-    case 50:
-    case 51:
-    case 60:
-    case 135:
-    case 139:
-    case 140:
+    case kProtocolHopByHop:
+    case kProtocolRouting:
+    case kProtocolFragment6:
+    case kProtocolEsp:
+    case kProtocolAuthentication:
+    case kProtocolNoNextHeader:
+    case kProtocolDestinationOptions:
+    case kProtocolMobility:
+    case kProtocolHip:
+    case kProtocolShim6:
       return true;
     default:
       return false;
@@ -149,11 +288,11 @@ void parse_ipv6(Burst& burst, Packet& packet) {
   packet.l3_offset = kL3Offset;
   packet.l4_offset = static_cast<std::uint16_t>(kL3Offset + sizeof(Ipv6Header));
   packet.l3_length = static_cast<std::uint16_t>(payload_length + sizeof(Ipv6Header));
-  parse_payload(burst, packet, ip, packet.key6, payload_length);
-  if (packet.protocol == kProtocolFragment6) {
-    packet.kind = PacketKind::kFragment;
-  } else if (is_extension_header(packet.protocol)) {
-    packet.kind = PacketKind::kExtensionHeader;
+  if (packet.protocol != kProtocolTcp && packet.protocol != kProtocolUdp &&
+      is_extension_header(packet.protocol)) [[unlikely]] {
+    parse_extension_headers(burst, packet, ip);
+  } else {
+    parse_payload(burst, packet, ip, packet.key6, payload_length);
   }
 }
 
@@ -165,7 +304,8 @@ bool for_this_station(const Packet& packet, const EthernetHeader* ethernet, cons
 
 // RFC 1122 §3.3.6: a link-layer broadcast must not carry a packet to a unicast address.
 bool is_unicast_in_broadcast(const Packet& packet, const EthernetHeader* ethernet) {
-  if (!ethernet->destination.is_multicast() || packet.kind != PacketKind::kTransport) {
+  if (!ethernet->destination.is_multicast() ||
+      (packet.kind != PacketKind::kTransport && packet.kind != PacketKind::kFragment)) {
     return false;
   }
   return packet.family == Family::kIpv6 ? !packet.key6.destination.is_multicast()
@@ -200,7 +340,32 @@ bool is_unicast_in_broadcast(const Packet& packet, const EthernetHeader* etherne
   return true;
 }
 
+// A packet in several buffers: as much of it in the first as that has room for, so that headers,
+// and what an ICMP error quotes, are in one piece. What is emptied is freed.
+[[gnu::noinline]] void gather_headers(rte_mbuf* mbuf) {
+  if (!RTE_MBUF_DIRECT(mbuf) || rte_mbuf_refcnt_read(mbuf) != 1) {
+    return;
+  }
+  while (mbuf->next != nullptr && rte_pktmbuf_tailroom(mbuf) != 0) {
+    rte_mbuf* next = mbuf->next;
+    const std::uint16_t octets = std::min(rte_pktmbuf_tailroom(mbuf), next->data_len);
+    std::memcpy(rte_pktmbuf_mtod_offset(mbuf, char*, mbuf->data_len), rte_pktmbuf_mtod(next, char*),
+                octets);
+    mbuf->data_len = static_cast<std::uint16_t>(mbuf->data_len + octets);
+    next->data_off = static_cast<std::uint16_t>(next->data_off + octets);
+    next->data_len = static_cast<std::uint16_t>(next->data_len - octets);
+    if (next->data_len == 0) {
+      mbuf->next = next->next;
+      --mbuf->nb_segs;
+      rte_pktmbuf_free_seg(next);
+    }
+  }
+}
+
 void parse_packet(Burst& burst, Packet& packet, const Snapshot& snapshot) {
+  if (packet.mbuf->nb_segs != 1) [[unlikely]] {
+    gather_headers(packet.mbuf);
+  }
   if (packet.mbuf->data_len < sizeof(EthernetHeader)) {
     packet.decide_drop(Drop::kTruncated);
     return;
@@ -236,6 +401,7 @@ void parse_packet(Burst& burst, Packet& packet, const Snapshot& snapshot) {
 void parse(Burst& burst, const Snapshot& snapshot) {
   constexpr std::uint32_t kAhead = 6;
   burst.icmp_messages = 0;
+  burst.fragments = 0;
   for (std::uint32_t i = 0; i < burst.count && i < kAhead; ++i) {
     __builtin_prefetch(burst.packets[i].at<std::uint8_t>(0), 1);
   }

@@ -5,6 +5,7 @@ namespace sluice {
 
 void run_pipeline(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   parse(burst, snapshot);
+  virtual_reassembly(burst, snapshot, state);
   icmp_error(burst, snapshot);
   check_owner(burst, snapshot, state.number);
   find_flow(burst, snapshot, state);

@@ -11,11 +11,12 @@ namespace sluice {
 // The packet's way, each stage a loop over the burst; a stage passes over what is decided already.
 // A stage's parameters are its access list: what it does not get, it cannot touch.
 //
-// Order: parse icmp_error check_owner find_flow classify admit_flow translate forward | respond
-// refuse
+// Order: parse virtual_reassembly icmp_error check_owner find_flow classify admit_flow translate
+// forward | respond refuse
 //
 // (dataplane/README.md has the same order as a table; a test holds the three equal.)
 void parse(Burst& burst, const Snapshot& snapshot);
+void virtual_reassembly(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void icmp_error(Burst& burst, const Snapshot& snapshot);
 void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self);
 void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);
@@ -37,6 +38,7 @@ struct HeldPacket {
   rte_mbuf* mbuf = nullptr;
   IpAddress neighbour;
   std::uint8_t out_port = 0;
+  std::uint16_t mtu = 0;       // of the way out, once it is released
   std::uint32_t since_ms = 0;  // LcoreState::now_ms when it was held
 };
 [[nodiscard]] bool release(HeldPacket& held, const Snapshot& snapshot);

@@ -76,7 +76,7 @@ std::uint64_t end_flows(const FlowFilter& filter, std::uint32_t begin, std::uint
     const FlowHot<F>& flow = flows.hot(i);
     if (flow.state != FlowState::kFree && flow.state != FlowState::kQuarantine &&
         passes(filter, flow, flows.cold(i))) {
-      end_flow(flows, i, state.now_ms, state.counters);
+      revoke_flow(flows, i, state.now_ms, state.counters);
       ++ended;
     }
   }
@@ -236,11 +236,33 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, ForwardingMode
   return true;
 }
 
+// Who chooses, and by what.
+std::string words_of_choice(const ServicePort& service, const AffinityAnswer& affinity,
+                            const Choice& choice) {
+  const std::string backend = to_string(choice.binding->address, choice.binding->port);
+  if (service.affinity_ms == 0) {
+    return "admit_flow: Maglev picks " + backend;
+  }
+  const std::string lcore = "lcore " + std::to_string(affinity.lcore);
+  return affinity.remembered
+             ? "admit_flow: the client's affinity, which " + lcore + " keeps, is with " + backend
+             : "admit_flow: Maglev picks " + backend + ", and " + lcore +
+                   " will keep the client's affinity with it";
+}
+
 template <Family F>
-void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snapshot,
-                 const LcoreState& state) {
+void explain_new(Explanation& answer, const ExplainQuery& query, const Packet& packet,
+                 const Snapshot& snapshot, const LcoreState& state) {
   const ServicePort& service = *packet.service;
-  const Choice choice = choose_binding(service, packet.key<F>(), snapshot, state);
+  const std::uint8_t keeper = snapshot.ownership->of_client(IpAddress(packet.key<F>().source));
+  if (service.affinity_ms != 0 && keeper != state.number && !query.affinity) {
+    answer.affinity_keeper = keeper;
+  }
+  const Choice choice =
+      choose_binding(service, packet.key<F>(), snapshot, state,
+                     query.affinity ? std::optional(query.affinity->binding) : std::nullopt);
+  answer.affinity =
+      query.affinity.value_or(AffinityAnswer{name_of(choice), choice.by_affinity, answer.lcore});
   answer.has_flow = true;
   answer.flow.protocol = packet.protocol;
   answer.flow.client = {IpAddress(packet.key<F>().source), packet.key<F>().source_port.host()};
@@ -250,9 +272,7 @@ void explain_new(Explanation& answer, const Packet& packet, const Snapshot& snap
   answer.flow.binding_slot = choice.slot;
   answer.flow.service_port = service.id;
   answer.backend_state = name_of_state(choice.binding->state.state());
-  answer.steps.push_back((choice.by_affinity ? "admit_flow: the client's affinity is with "
-                                             : "admit_flow: Maglev picks ") +
-                         to_string(choice.binding->address, choice.binding->port));
+  answer.steps.push_back(words_of_choice(service, answer.affinity, choice));
   if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), service.mode,
                        snapshot, state)) {
     explain_way(answer, choice.binding->address, snapshot);
@@ -297,6 +317,8 @@ void explain_verdict(Explanation& answer, const Packet& packet, const Snapshot& 
     case Verdict::kTransmit:
     case Verdict::kHandOver:
     case Verdict::kHold:
+    case Verdict::kHoldFragment:
+    case Verdict::kFragment:
     case Verdict::kPending:
       answer.verdict = Explanation::Verdict::kForward;
       break;
@@ -304,8 +326,8 @@ void explain_verdict(Explanation& answer, const Packet& packet, const Snapshot& 
 }
 
 template <Family F>
-void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
-                    const LcoreState& state) {
+void explain_packet(Explanation& answer, const ExplainQuery& query, Burst& burst,
+                    const Snapshot& snapshot, const LcoreState& state) {
   Packet& packet = burst.packets[0];
   const FlowRef ref = state.flows<F>().find(packet.key<F>());
   if (ref.valid() && !is_over(ref, state.flows<F>().hot(ref.index()), snapshot)) {
@@ -326,7 +348,7 @@ void explain_packet(Explanation& answer, Burst& burst, const Snapshot& snapshot,
                             packet.key<F>().destination_port.host()};
   }
   if (packet.verdict == Verdict::kPending) {
-    explain_new<F>(answer, packet, snapshot, state);
+    explain_new<F>(answer, query, packet, snapshot, state);
   } else {
     explain_verdict(answer, packet, snapshot);
   }
@@ -349,9 +371,9 @@ Explanation explain(const ExplainQuery& query, const Snapshot& snapshot, const L
   if (burst.packets[0].verdict != Verdict::kPending) {
     explain_verdict(answer, burst.packets[0], snapshot);
   } else if (query.destination.address.is_ipv4()) {
-    explain_packet<Family::kIpv4>(answer, burst, snapshot, state);
+    explain_packet<Family::kIpv4>(answer, query, burst, snapshot, state);
   } else {
-    explain_packet<Family::kIpv6>(answer, burst, snapshot, state);
+    explain_packet<Family::kIpv6>(answer, query, burst, snapshot, state);
   }
   return answer;
 }

@@ -42,11 +42,19 @@ struct FlowRow {
   std::uint64_t bytes_out = 0;
 };
 
+// What the lcore says that keeps a client's affinity.
+struct AffinityAnswer {
+  BindingRef binding;       // whom it would choose
+  bool remembered = false;  // else by Maglev, as the client has none
+  std::uint32_t lcore = 0;  // CPU number
+};
+
 struct ExplainQuery {
   SocketAddress source;
   SocketAddress destination;
   std::uint8_t protocol = 0;
-  std::uint8_t port = 0;  // Snapshot::ports index it arrives on
+  std::uint8_t port = 0;                                  // Snapshot::ports index it arrives on
+  std::optional<AffinityAnswer> affinity = std::nullopt;  // when another lcore was asked already
 };
 
 // What would happen to a packet, told by the tables and functions that would do it.
@@ -61,6 +69,10 @@ struct Explanation {
   std::string backend_state;  // "active", "draining", "removed"
   std::uint32_t lcore = 0;
   bool owner = false;  // the packet is this lcore's to decide about
+  // Set by the owner when the answer is not whole without this lcore's (Ownership's number), whose
+  // own explanation has it in `affinity`.
+  std::optional<std::uint8_t> affinity_keeper;
+  AffinityAnswer affinity;
   std::optional<IpAddress> next_hop;
   std::optional<MacAddress> next_hop_mac;
   std::uint8_t next_hop_port = 0;  // Snapshot::ports index

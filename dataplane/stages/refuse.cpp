@@ -14,7 +14,7 @@ namespace {
 // A port that nobody serves: RFC 9293 §3.10.7.1 for TCP (a reset is never answered by one), RFC
 // 1122 §3.2.2.1 for the others.
 Answer unreachable(const Packet& packet) {
-  if (packet.kind != PacketKind::kTransport) {
+  if (packet.kind > PacketKind::kFirstFragment) {
     return packet.kind == PacketKind::kOtherProtocol ? Answer::kProtocolUnreachable : Answer::kNone;
   }
   if (packet.protocol != kProtocolTcp) {
@@ -23,32 +23,12 @@ Answer unreachable(const Packet& packet) {
   return (packet.tcp_flags & kTcpRst) == 0 ? Answer::kReset : Answer::kNone;
 }
 
-bool may_fragment(const Packet& packet) {
-  return packet.family == Family::kIpv4 &&
-         (packet.at<Ipv4Header>(packet.l3_offset)->fragment_offset.raw & kIpv4DontFragment.raw) ==
-             0;
-}
-
-// Only a first fragment has the ports that a sender looks for.
-bool is_later_fragment(const Packet& packet) {
-  if (packet.family == Family::kIpv4) {
-    const auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
-    return (ip->fragment_offset.raw & kIpv4OffsetMask.raw) != 0;
-  }
-  const auto* ip = packet.at<Ipv6Header>(packet.l3_offset);
-  if (ip->next_header != kProtocolFragment6) {
-    return false;
-  }
-  const auto* fragment = reinterpret_cast<const Fragment6Header*>(ip + 1);
-  return packet.mbuf->data_len < packet.l3_offset + sizeof(Ipv6Header) + sizeof(Fragment6Header) ||
-         (fragment->offset_more.raw & kFragment6OffsetMask.raw) != 0;
-}
-
 // RFC 1812 §4.3.2.7, RFC 4443 §2.4 e: nothing about an ICMP error, a later fragment or what came in
 // a link-layer broadcast. Destinations are ours, so they are unicast; sources were judged before.
 bool may_be_told(const Packet& packet) {
-  return packet.kind != PacketKind::kIcmpError && packet.mbuf->nb_segs == 1 &&
-         !packet.at<EthernetHeader>(0)->destination.is_multicast() && !is_later_fragment(packet);
+  return packet.kind != PacketKind::kIcmpError && packet.kind != PacketKind::kLaterFragment &&
+         packet.kind != PacketKind::kEchoFragment &&
+         !packet.at<EthernetHeader>(0)->destination.is_multicast();
 }
 
 Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
@@ -56,6 +36,8 @@ Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
     case Drop::kTcpNoFlow:
       return (packet.tcp_flags & kTcpRst) == 0 ? Answer::kReset : Answer::kNone;
     case Drop::kSnatNoFlow:
+    case Drop::kFlowClosed:
+    case Drop::kEndpointGone:
       return packet.protocol == kProtocolTcp ? unreachable(packet) : Answer::kNone;
     case Drop::kNoBackend:
       return packet.has_service && packet.service->refuses ? unreachable(packet) : Answer::kNone;
@@ -64,7 +46,7 @@ Answer answer_to_reason(const Packet& packet, const Snapshot& snapshot) {
     case Drop::kTtlExpired:
       return Answer::kTimeExceeded;
     case Drop::kMtuExceeded:
-      return may_fragment(packet) ? Answer::kNone : Answer::kPacketTooBig;
+      return Answer::kPacketTooBig;
     default:
       return Answer::kNone;
   }

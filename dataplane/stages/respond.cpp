@@ -143,12 +143,26 @@ void respond_solicitation(Packet& packet, const Snapshot& snapshot) {
   answer(packet);
 }
 
-// RFC 1122 §3.2.2.6, RFC 4443 §4.2: identifier, sequence and data go back unchanged, so only the
-// type changes the checksum (and the addresses swap, which changes no sum).
-void respond_echo(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+bool is_echo_request(const Packet& packet) {
+  const auto* icmp = packet.at<IcmpHeader>(packet.l4_offset);
+  return icmp->type == (packet.family == Family::kIpv4 ? kIcmpEchoRequest : kIcmp6EchoRequest) &&
+         icmp->code == 0;
+}
+
+void make_echo_reply(Packet& packet) {
   auto* icmp = packet.at<IcmpHeader>(packet.l4_offset);
+  const std::uint16_t before = Be16::from_host(static_cast<std::uint16_t>(icmp->type << 8U)).raw;
+  icmp->type = packet.family == Family::kIpv4 ? kIcmpEchoReply : kIcmp6EchoReply;
+  const std::uint16_t after = Be16::from_host(static_cast<std::uint16_t>(icmp->type << 8U)).raw;
+  icmp->checksum = checksum_update(icmp->checksum, ChecksumDelta::exchange(before, after));
+}
+
+// RFC 1122 §3.2.2.6, RFC 4443 §4.2: identifier, sequence and data go back unchanged, so only the
+// type changes the checksum (and the addresses swap, which changes no sum). So a fragmented request
+// is answered fragment by fragment.
+void respond_echo(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   const bool ipv4 = packet.family == Family::kIpv4;
-  if (icmp->type != (ipv4 ? kIcmpEchoRequest : kIcmp6EchoRequest) || icmp->code != 0) {
+  if (packet.kind == PacketKind::kIcmp && !is_echo_request(packet)) {
     packet.decide_drop(Drop::kIcmpUnhandled);
     return;
   }
@@ -160,10 +174,9 @@ void respond_echo(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     packet.decide_drop(Drop::kEchoLimited);
     return;
   }
-  const std::uint16_t before = Be16::from_host(static_cast<std::uint16_t>(icmp->type << 8U)).raw;
-  icmp->type = ipv4 ? kIcmpEchoReply : kIcmp6EchoReply;
-  const std::uint16_t after = Be16::from_host(static_cast<std::uint16_t>(icmp->type << 8U)).raw;
-  icmp->checksum = checksum_update(icmp->checksum, ChecksumDelta::exchange(before, after));
+  if (packet.kind == PacketKind::kIcmp) {
+    make_echo_reply(packet);
+  }
   if (ipv4) {
     auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
     ip->destination = packet.key4.source;
@@ -192,7 +205,7 @@ void respond(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
     }
     if (packet.kind == PacketKind::kArp) {
       respond_arp(packet, snapshot);
-    } else if (packet.family == Family::kIpv6 &&
+    } else if (packet.kind == PacketKind::kIcmp && packet.family == Family::kIpv6 &&
                packet.at<IcmpHeader>(packet.l4_offset)->type == kIcmp6NeighborSolicitation) {
       respond_solicitation(packet, snapshot);
     } else {

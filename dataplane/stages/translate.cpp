@@ -66,23 +66,23 @@ void rewrite_transport(Packet& packet, Be16 source, Be16 destination, ChecksumDe
 }
 
 template <Family F>
-bool rewrite(Packet& packet, const FlowHot<F>& flow) {
-  if (packet.flow.direction() == Direction::kFromClient) {
-    if (!rewrite_ip<F>(packet, flow.snat, flow.backend, flow.l3_delta)) {
-      return false;
-    }
-    rewrite_transport(packet, flow.snat_port, flow.backend_port, flow.l4_delta);
-  } else {
-    if (!rewrite_ip<F>(packet, flow.frontend, flow.client, flow.l3_delta.reversed())) {
-      return false;
-    }
-    rewrite_transport(packet, flow.frontend_port, flow.client_port, flow.l4_delta.reversed());
-  }
-  return true;
+bool rewrite_addresses(Packet& packet, const FlowHot<F>& flow) {
+  return packet.flow.direction() == Direction::kFromClient
+             ? rewrite_ip<F>(packet, flow.snat, flow.backend, flow.l3_delta)
+             : rewrite_ip<F>(packet, flow.frontend, flow.client, flow.l3_delta.reversed());
 }
 
 template <Family F>
-void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
+void rewrite_ports(Packet& packet, const FlowHot<F>& flow) {
+  if (packet.flow.direction() == Direction::kFromClient) {
+    rewrite_transport(packet, flow.snat_port, flow.backend_port, flow.l4_delta);
+  } else {
+    rewrite_transport(packet, flow.frontend_port, flow.client_port, flow.l4_delta.reversed());
+  }
+}
+
+template <Family F>
+void count(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
   flow.last_seen_ms = state.now_ms;
   const bool from_client = packet.flow.direction() == Direction::kFromClient;
   std::uint32_t& bytes = from_client ? flow.bytes_in : flow.bytes_out;
@@ -91,6 +91,11 @@ void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
   if (bytes >= kFoldAtBytes) [[unlikely]] {
     fold_counters(state.flows<F>(), packet.flow.index(), state.counters);
   }
+}
+
+template <Family F>
+void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
+  count(packet, flow, state);
   if (packet.protocol == kProtocolTcp && tcp_may_change(flow.state, packet.tcp_flags)) {
     const TcpView next =
         tcp_next({flow.state, flow.flags}, packet.flow.direction(), tcp_event(packet.tcp_flags));
@@ -109,16 +114,33 @@ void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
 template <Family F>
 void translate_packet(Packet& packet, LcoreState& state) {
   FlowHot<F>& flow = state.flows<F>().hot(packet.flow.index());
-  if (!rewrite(packet, flow)) {
+  if (!rewrite_addresses(packet, flow)) {
     packet.decide_drop(Drop::kTtlExpired);
     return;
   }
+  rewrite_ports(packet, flow);
   account(packet, flow, state);
 }
 
-// Not accounted: an error neither refreshes a flow nor closes it (RFC 5508 REQ-6). Apart, so that
-// packets pay for one comparison only.
-[[gnu::noinline]] void translate_icmp(Packet& packet, const LcoreState& state) {
+// The checksum in the first fragment covers the whole datagram, which a delta does not mind.
+template <Family F>
+void translate_fragment(Packet& packet, LcoreState& state) {
+  FlowHot<F>& flow = state.flows<F>().hot(packet.flow.index());
+  if (!rewrite_addresses(packet, flow)) {
+    packet.decide_drop(Drop::kTtlExpired);
+    return;
+  }
+  exchange_identification(packet);
+  if (packet.kind == PacketKind::kFirstFragment) {
+    rewrite_ports(packet, flow);
+    account(packet, flow, state);
+  } else {
+    count(packet, flow, state);
+  }
+}
+
+// Not accounted: an error neither refreshes a flow nor closes it (RFC 5508 REQ-6).
+void translate_icmp(Packet& packet, const LcoreState& state) {
   const std::uint32_t index = packet.flow.index();
   const bool done = packet.family == Family::kIpv4
                         ? translate_error(packet, state.flows4.hot(index))
@@ -128,7 +150,34 @@ void translate_packet(Packet& packet, LcoreState& state) {
   }
 }
 
+// Apart, so that whole packets pay for one comparison only.
+[[gnu::noinline]] void translate_other(Packet& packet, LcoreState& state) {
+  if (packet.kind == PacketKind::kIcmpError) {
+    translate_icmp(packet, state);
+  } else if (packet.family == Family::kIpv4) {
+    translate_fragment<Family::kIpv4>(packet, state);
+  } else {
+    translate_fragment<Family::kIpv6>(packet, state);
+  }
+}
+
 }  // namespace
+
+void exchange_identification(Packet& packet) {
+  const std::uint32_t next = packet.mbuf->hash.usr;
+  if (packet.family == Family::kIpv4) {
+    auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
+    const Be16 before = ip->identification;
+    const Be16 after = Be16::from_host(static_cast<std::uint16_t>(next));
+    ip->identification = after;
+    ip->checksum = checksum_update(ip->checksum, ChecksumDelta::exchange(before.raw, after.raw));
+    packet.mbuf->hash.usr = before.host();
+  } else {
+    auto* header = packet.at<Fragment6Header>(packet.fragment_header);
+    packet.mbuf->hash.usr = Be32{header->identification}.host();
+    header->identification = Be32::from_host(next);
+  }
+}
 
 void translate(Burst& burst, LcoreState& state) {
   for (std::uint32_t i = 0; i < burst.count; ++i) {
@@ -136,8 +185,8 @@ void translate(Burst& burst, LcoreState& state) {
     if (!packet.flow.valid() || packet.verdict != Verdict::kPending) {
       continue;
     }
-    if (packet.kind == PacketKind::kIcmpError) [[unlikely]] {
-      translate_icmp(packet, state);
+    if (packet.kind != PacketKind::kTransport) [[unlikely]] {
+      translate_other(packet, state);
     } else if (packet.family == Family::kIpv4) {
       translate_packet<Family::kIpv4>(packet, state);
     } else {

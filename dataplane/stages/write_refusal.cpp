@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/headers.h"
+#include "dataplane/stages/decisions.h"
 #include "dataplane/stages/refusal.h"
 
 #include <algorithm>
@@ -95,6 +96,16 @@ void turn_ethernet(Packet& packet, const MacAddress& mac) {
   ethernet->source = mac;
 }
 
+// Of a packet in several buffers, the first has all that an answer is made of.
+void keep_first_buffer(rte_mbuf* mbuf) {
+  if (mbuf->nb_segs > 1) {
+    rte_pktmbuf_free(mbuf->next);
+    mbuf->next = nullptr;
+    mbuf->nb_segs = 1;
+    mbuf->pkt_len = mbuf->data_len;
+  }
+}
+
 // The link-layer header moves to the front of the headroom, with whatever tag it has; the packet
 // stays where it is and is the quote.
 template <typename Ip>
@@ -102,10 +113,11 @@ bool write_error(Packet& packet, const IcmpError& error, std::uint8_t protocol,
                  std::uint32_t length_max) {
   constexpr auto kAdded = static_cast<std::uint16_t>(sizeof(Ip) + sizeof(IcmpHeader));
   rte_mbuf* mbuf = packet.mbuf;
-  const std::uint32_t quote = std::min<std::uint32_t>(packet.l3_length, length_max - kAdded);
+  const std::uint32_t has =
+      std::min<std::uint32_t>(packet.l3_length, mbuf->data_len - std::uint32_t{packet.l3_offset});
+  const std::uint32_t quote = std::min(has, length_max - kAdded);
   const std::uint32_t kept = packet.l3_offset + quote;
-  if (mbuf->data_len < kept ||
-      rte_pktmbuf_trim(mbuf, static_cast<std::uint16_t>(mbuf->data_len - kept)) != 0) {
+  if (rte_pktmbuf_trim(mbuf, static_cast<std::uint16_t>(mbuf->data_len - kept)) != 0) {
     return false;
   }
   char* front = rte_pktmbuf_prepend(mbuf, kAdded);
@@ -192,6 +204,9 @@ void undo(Packet& packet, const FlowHot<F>& flow) {
 }  // namespace
 
 void undo_translation(Packet& packet, LcoreState& state) {
+  if (packet.kind == PacketKind::kFirstFragment) {
+    exchange_identification(packet);
+  }
   if (packet.family == Family::kIpv4) {
     undo<Family::kIpv4, Ipv4Header>(packet, state.flows4.hot(packet.flow.index()));
   } else {
@@ -202,6 +217,7 @@ void undo_translation(Packet& packet, LcoreState& state) {
 bool write_refusal(Packet& packet, Answer answer, const MacAddress& mac) {
   const bool ipv4 = packet.family == Family::kIpv4;
   turn_ethernet(packet, mac);
+  keep_first_buffer(packet.mbuf);
   if (answer == Answer::kReset) {
     return ipv4 ? write_reset<Ipv4Header>(packet) : write_reset<Ipv6Header>(packet);
   }

@@ -17,21 +17,18 @@ std::size_t Affinity::bucket_of(const IpAddress& client, std::uint32_t service_p
   return hash_key(key, secret_) & (buckets_.size() - 1);
 }
 
-std::optional<Affinity::Pinned> Affinity::find(const IpAddress& client, std::uint32_t service_port,
-                                               std::uint32_t now_ms,
-                                               std::uint32_t timeout_ms) const {
+std::optional<BindingRef> Affinity::find(const IpAddress& client, std::uint32_t service_port,
+                                         std::uint32_t now_ms, std::uint32_t timeout_ms) const {
   for (const Entry& entry : buckets_[bucket_of(client, service_port)]) {
     if (entry.timeout_ms != 0 && entry.service_port == service_port &&
         entry.client == client.bytes) {
-      return now_ms - entry.since_ms < timeout_ms
-                 ? std::optional(Pinned{entry.slot, static_cast<std::uint8_t>(entry.incarnation)})
-                 : std::nullopt;
+      return now_ms - entry.since_ms < timeout_ms ? std::optional(entry.where) : std::nullopt;
     }
   }
   return std::nullopt;
 }
 
-bool Affinity::remember(const IpAddress& client, std::uint32_t service_port, Pinned where,
+bool Affinity::remember(const IpAddress& client, std::uint32_t service_port, BindingRef where,
                         std::uint32_t now_ms, std::uint32_t timeout_ms) {
   Bucket& bucket = buckets_[bucket_of(client, service_port)];
   const auto age = [now_ms](const Entry& entry) { return now_ms - entry.since_ms; };
@@ -51,8 +48,7 @@ bool Affinity::remember(const IpAddress& client, std::uint32_t service_port, Pin
   }
   chosen->client = client.bytes;
   chosen->service_port = service_port;
-  chosen->slot = where.slot & 0xff'ffffU;
-  chosen->incarnation = where.incarnation;
+  chosen->where = where;
   chosen->since_ms = now_ms;
   chosen->timeout_ms = timeout_ms;
   return evicted;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/net/flow_key.h"
+#include "dataplane/snapshot/backends.h"
 
 #include <array>
 #include <cstdint>
@@ -10,7 +11,8 @@
 
 namespace sluice {
 
-// Which endpoint the clients of services with session affinity go to: one lcore's part of it.
+// Which endpoint the clients of services with session affinity go to: one lcore's part of it, which
+// are the clients that Ownership::of_client gives it.
 //
 //   (client, service port id) --keyed hash--> bucket of 4 entries: | client | service | slot,
 //                                                                 | incarnation | since | timeout |
@@ -21,21 +23,15 @@ namespace sluice {
 // when it is made.
 class Affinity {
  public:
-  struct Pinned {
-    std::uint32_t slot = 0;
-    std::uint8_t incarnation = 0;  // mod 64
-
-    friend constexpr bool operator==(Pinned, Pinned) = default;
-  };
-
   // Room for about `clients` of them (rounded up to a power of two), 32 bytes each.
   explicit Affinity(std::uint32_t clients = 1024, const HashSecret& secret = {});
 
   // Nothing when the client has none, or had it longer than `timeout_ms` ago.
-  [[nodiscard]] std::optional<Pinned> find(const IpAddress& client, std::uint32_t service_port,
-                                           std::uint32_t now_ms, std::uint32_t timeout_ms) const;
+  [[nodiscard]] std::optional<BindingRef> find(const IpAddress& client, std::uint32_t service_port,
+                                               std::uint32_t now_ms,
+                                               std::uint32_t timeout_ms) const;
   // From now on. True when another client's had to go before its time. timeout_ms > 0.
-  bool remember(const IpAddress& client, std::uint32_t service_port, Pinned where,
+  bool remember(const IpAddress& client, std::uint32_t service_port, BindingRef where,
                 std::uint32_t now_ms, std::uint32_t timeout_ms);
 
  private:
@@ -43,8 +39,7 @@ class Affinity {
   struct Entry {
     std::array<std::uint8_t, 16> client{};
     std::uint32_t service_port = 0;  // of one family only, so the address needs none
-    std::uint32_t slot : 24 = 0;
-    std::uint32_t incarnation : 8 = 0;
+    BindingRef where;
     std::uint32_t since_ms = 0;
     std::uint32_t timeout_ms = 0;  // 0: the entry is empty
   };

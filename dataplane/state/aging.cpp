@@ -89,6 +89,15 @@ void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
 }
 
 template <Family F>
+void revoke_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                 LcoreCounters& counters) {
+  end_flow(flows, index, now_ms, counters);
+  if (flows.hot(index).state == FlowState::kQuarantine) {
+    flows.hot(index).flags |= kFlowRevoked;
+  }
+}
+
+template <Family F>
 void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                   LcoreCounters& counters) {
   settle(flows, index, counters);
@@ -149,6 +158,8 @@ template bool make_room(FlowState, FlowTable<Family::kIpv4>&, std::uint32_t, Lco
 template bool make_room(FlowState, FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void revoke_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
+template void revoke_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template class Aging<Family::kIpv4>;
 template class Aging<Family::kIpv6>;
 

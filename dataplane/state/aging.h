@@ -36,6 +36,12 @@ template <Family F>
 void end_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
               LcoreCounters& counters);
 
+// As end_flow(), of a flow that did not end by itself: a segment in mid-stream does not take a TCP
+// flow up again while it is in quarantine.
+template <Family F>
+void revoke_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                 LcoreCounters& counters);
+
 // Sweeps a flow table in slices, so that every entry is folded and checked for its timeout once a
 // second, which is why no count is more than 2 s behind. An expired UDP flow leaves at once, an
 // expired TCP flow after its SNAT tuple's quarantine. Runs between bursts.

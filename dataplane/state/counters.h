@@ -54,7 +54,9 @@ struct alignas(64) LcoreCounters {
   Counter epoch_seen;
   Counter flows_ipv4;
   Counter flows_ipv6;
-  Counter held_packets;  // waiting for a neighbour now
+  Counter held_packets;    // waiting for a neighbour now
+  Counter held_fragments;  // waiting for the first one of their datagram now
+  Counter fragmented;      // packets that were cut to fit the way out
   Counter snat_quarantine_broken;
   Counter half_open;                         // now, of both families
   Counter half_open_evicted;                 // expired early, the budget being used up

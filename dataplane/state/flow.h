@@ -128,6 +128,7 @@ static_assert(sizeof(FlowHot<Family::kIpv6>) == 128);
 
 enum FlowFlag : std::uint8_t {
   kFlowReplied = 1,         // half-open: the backend has said something
+  kFlowRevoked = 1,         // in quarantine: it was ended, and no segment takes it up again
   kFlowFinClient = 2,       // FIN seen from the client
   kFlowFinBackend = 4,      // FIN seen from the backend
   kFlowClientGoesOn = 8,    // reset: the client has sent a segment since

@@ -157,6 +157,7 @@ void FlowTable<F>::quarantine(std::uint32_t index, std::uint32_t now_ms) {
   leave_lists(index);
   remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   flow.state = FlowState::kQuarantine;
+  flow.flags = 0;
   flow.last_seen_ms = now_ms;
 }
 

@@ -5,6 +5,7 @@
 #include "dataplane/state/answer_limits.h"
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
+#include "dataplane/state/fragments.h"
 #include "dataplane/state/snat_ports.h"
 
 #include <cstdint>
@@ -21,6 +22,7 @@ struct LcoreState {
   std::uint32_t now_ms = 0;  // monotonic; set by the worker once per turn, wraps
   Affinity affinity{};
   AnswerLimits answers{};
+  Fragments fragments{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

@@ -140,8 +140,34 @@ TEST_P(FamilyTest, WhatABackendSaysAfterTheEndNeverReachesTheClientAsItIs) {
   }
   ASSERT_TRUE(world.flows().empty()) << "in quarantine";
   const Outcome late = world.run(make_frame(world.answer_to(there.frame, kTcpAck)), World::kLan);
-  EXPECT_EQ(late.verdict, Verdict::kDrop);
   EXPECT_EQ(late.drop, Drop::kFlowClosed);
+  ASSERT_TRUE(late.answered) << "the backend is told, in the name of the client it talks to";
+  EXPECT_EQ(late.out_port, World::kLan);
+  EXPECT_EQ(read_frame(late.frame).source, world.client);
+  EXPECT_EQ(read_frame(late.frame).destination, read_frame(there.frame).destination);
+}
+
+TEST_P(FamilyTest, ASegmentTakesAFlowUpAgainThatTimedOutAndNotOneThatWasDeleted) {
+  for (const bool deleted : {false, true}) {
+    SCOPED_TRACE(deleted);
+    const auto port = static_cast<std::uint16_t>(deleted ? 4001 : 4000);
+    send(kProtocolTcp, port);
+    for (const auto& lcore : world.lcores) {
+      LcoreState& state = lcore->state;
+      if (deleted) {
+        delete_flows({}, world.family, 0, 64, state);
+      } else {
+        state.now_ms += 241'000;
+        Aging<Family::kIpv4>().run(state.flows4, state.now_ms, world.counters);
+        Aging<Family::kIpv6>().run(state.flows6, state.now_ms, world.counters);
+      }
+      ++state.now_ms;
+    }
+    ASSERT_TRUE(world.flows().empty());
+    const Outcome later = send(kProtocolTcp, port, kTcpAck);
+    EXPECT_EQ(later.drop, deleted ? Drop::kTcpNoFlow : Drop::kNone);
+    EXPECT_EQ(later.answered, deleted);
+  }
 }
 
 TEST_P(FamilyTest, ABackendIsToldOfATtlThatRanOutInTheNameOfTheVip) {

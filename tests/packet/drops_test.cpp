@@ -170,20 +170,14 @@ const std::vector<DropCase>& address_cases() {
        }},
       {"APacketWhoseTtlIsUsedUp", Drop::kTtlExpired,
        [](World& w) { return with(w, kProtocolUdp, [](FrameSpec& s) { s.ttl = 1; }); }},
-      {"AFragmentForTheVip", Drop::kFragment,
+      {"AFragmentOfNothingWeCarryForTheVip", Drop::kFragment,
        [](World& w) {
-         return edited(udp(w), [](Frame& f) {
-           if (f[12] == 0x08) {
-             f[kIp + 6] = 0x20;
-             fix_checksums(f);
-           } else {
-             f[kIp + 6] = kProtocolFragment6;
-           }
-         });
+         return split(edited(udp(w), [](Frame& f) { f[f[12] == 0x08 ? kIp + 9 : kIp + 6] = 132; }),
+                      8, 1)[0];
        }},
       {"AnExtensionHeaderForTheVip",
        Drop::kExtensionHeader,
-       [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 6] = 60; }); },
+       [](World& w) { return edited(udp(w), [](Frame& f) { f[kIp + 6] = kProtocolEsp; }); },
        World::kWan,
        {},
        false,

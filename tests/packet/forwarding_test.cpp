@@ -212,7 +212,7 @@ TEST_P(FamilyTest, AFlowOfAnEarlierIncarnationOfItsSlotIsForgotten) {
   world.set_binding(World::web_slot(backend), BindingState::kActive, 1);
   const Outcome later =
       world.run(make_frame(world.from_client(kProtocolTcp, 4000, kTcpAck)), World::kWan);
-  EXPECT_EQ(later.drop, Drop::kTcpNoFlow);
+  EXPECT_EQ(later.drop, Drop::kEndpointGone);
 }
 
 TEST_P(FamilyTest, ASynOnAClosedConnectionOpensANewFlow) {

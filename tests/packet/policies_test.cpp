@@ -24,7 +24,7 @@ Explanation explain_client(const World& world, std::uint8_t protocol, std::uint1
   const std::uint16_t frontend = protocol == kProtocolTcp ? 80 : 53;
   query.destination = {world.vip, frontend};
   query.protocol = protocol;
-  return explain(query, world.snapshot, world.state, 0);
+  return world.explain(query);
 }
 
 TEST_P(Policies, AClientInTheSourceRangesIsServed) {
@@ -146,13 +146,13 @@ TEST_P(Policies, AffinityLastsAsLongAsItsTimeoutAfterTheLastNewFlow) {
   const std::size_t first = open_dns(world, 4000);
   const std::size_t other = (first + 1) % 3;
   world.set_dns_backends({static_cast<std::uint32_t>(other)});  // for Maglev; all are active still
-  world.state.now_ms += 9'999;
+  world.advance(9'999);
   EXPECT_EQ(open_dns(world, 4001), first) << "and refreshed by this flow";
-  world.state.now_ms += 9'999;
+  world.advance(9'999);
   EXPECT_EQ(open_dns(world, 4002), first);
-  world.state.now_ms += 9'999;
+  world.advance(9'999);
   EXPECT_EQ(open_dns(world, 4002), first) << "a packet of an open flow, which refreshes nothing";
-  world.state.now_ms += 1;
+  world.advance(1);
   EXPECT_EQ(open_dns(world, 4003), other);
 }
 
@@ -199,11 +199,17 @@ TEST_P(Policies, ExplainTellsWhenAffinityAndNotMaglevChooses) {
 
 template <Family F>
 void sweep(World& world, std::uint32_t ms) {
-  Aging<F> aging;
-  aging.run(world.state.flows<F>(), world.state.now_ms, world.counters);
+  std::vector<Aging<F>> agings(world.lcores.size());
+  const auto age = [&] {
+    for (std::size_t i = 0; i < agings.size(); ++i) {
+      LcoreState& state = world.lcores[i]->state;
+      agings[i].run(state.flows<F>(), state.now_ms, world.counters);
+    }
+  };
+  age();
   for (std::uint32_t past = 0; past < ms; past += 100) {
-    world.state.now_ms += 100;
-    aging.run(world.state.flows<F>(), world.state.now_ms, world.counters);
+    world.advance(100);
+    age();
   }
 }
 void sweep(World& world, std::uint32_t ms) {
@@ -313,7 +319,11 @@ TEST_P(Policies, SegmentsThatAreNoSynAndServicesWithoutAClampKeepTheirOptions) {
 // --- flows by filter
 
 std::uint64_t delete_by(World& world, const FlowFilter& filter) {
-  return delete_flows(filter, world.family, 0, 64, world.state);
+  std::uint64_t deleted = 0;
+  for (const auto& lcore : world.lcores) {
+    deleted += delete_flows(filter, world.family, 0, 64, lcore->state);
+  }
+  return deleted;
 }
 
 TEST_P(Policies, DeletingEndsTheFlowsThatPassEveryFilterAndNoOther) {
@@ -338,7 +348,46 @@ TEST_P(Policies, DeletingEndsTheFlowsThatPassEveryFilterAndNoOther) {
   EXPECT_FALSE(explain_client(world, kProtocolUdp, 4000).live_flow);
 }
 
-// --- half-open budget
+TEST_P(Policies, BothEndsOfADeletedTcpFlowAreResetAtTheirNextSegmentBackendsOrNone) {
+  for (const bool served : {true, false}) {
+    SCOPED_TRACE(served);
+    World world(GetParam());
+    const Outcome there = world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+    EXPECT_EQ(delete_by(world, {}), 1U);
+    if (!served) {
+      world.change_service(World::kWebId, [](ServicePort& s) { s.maglev = nullptr; });
+    }
+    const Frame segment = make_frame(world.from_client(kProtocolTcp, 4000, kTcpAck));
+    const Outcome client = world.run(segment, World::kWan);
+    EXPECT_EQ(client.drop, Drop::kTcpNoFlow);
+    ASSERT_TRUE(client.answered);
+    EXPECT_EQ(read_frame(client.frame).destination, world.client);
+    const Outcome backend =
+        world.run(make_frame(world.answer_to(there.frame, kTcpAck)), World::kLan);
+    EXPECT_EQ(backend.drop, Drop::kFlowClosed);
+    ASSERT_TRUE(backend.answered);
+    EXPECT_EQ(read_frame(backend.frame).fault, "");
+    EXPECT_EQ(read_frame(backend.frame).source, world.snat);
+    EXPECT_EQ(backend.out_port, World::kLan);
+    const Frame reset = make_frame(world.answer_to(there.frame, kTcpRst | kTcpAck));
+    EXPECT_FALSE(world.run(reset, World::kLan).answered) << "a reset is never answered";
+  }
+}
+
+TEST_P(Policies, AClientThatIsShutOutIsToldNothing) {
+  World world(GetParam());
+  world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+  world.change_service(World::kWebId, [&](ServicePort& s) { s.denied = only(world.client); });
+  ++world.snapshot.policy_epoch;
+  for (int i = 0; i < 2; ++i) {
+    const Frame segment = make_frame(world.from_client(kProtocolTcp, 4000, kTcpAck));
+    const Outcome after = world.run(segment, World::kWan);
+    EXPECT_EQ(after.drop, Drop::kSourceDenied);
+    EXPECT_FALSE(after.answered);
+  }
+}
+
+// --- half-open budget: of each lcore, so there is one
 
 template <Family F>
 void budget(World& world, std::uint32_t flows) {
@@ -354,10 +403,10 @@ std::string state_of(const World& world, std::uint16_t port) {
 }
 
 TEST_P(Policies, BeyondTheBudgetTheOldestHalfOpenFlowGoesAndTheOthersStay) {
-  World world(GetParam());
+  World world(GetParam(), {.lcores = 1});
   give_budget(world, 3);
   for (std::uint16_t port = 1; port <= 4; ++port) {
-    ++world.state.now_ms;
+    world.advance(1);
     const Frame syn = make_frame(world.from_client(kProtocolTcp, port));
     EXPECT_EQ(world.run(syn, World::kWan).verdict, Verdict::kTransmit);
   }
@@ -369,10 +418,10 @@ TEST_P(Policies, BeyondTheBudgetTheOldestHalfOpenFlowGoesAndTheOthersStay) {
 }
 
 TEST_P(Policies, ABudgetOfNothingIsOneFlow) {
-  World world(GetParam());
+  World world(GetParam(), {.lcores = 1});
   give_budget(world, 0);
   for (std::uint16_t port = 1; port <= 3; ++port) {
-    ++world.state.now_ms;
+    world.advance(1);
     const Frame syn = make_frame(world.from_client(kProtocolTcp, port));
     EXPECT_EQ(world.run(syn, World::kWan).verdict, Verdict::kTransmit);
   }
@@ -380,7 +429,7 @@ TEST_P(Policies, ABudgetOfNothingIsOneFlow) {
 }
 
 TEST_P(Policies, AFloodOfHalfOpenFlowsHarmsNoEstablishedOneAndLetsNewOnesIn) {
-  World world(GetParam(), {.flows = 2'000});
+  World world(GetParam(), {.lcores = 1, .flows = 2'000});
   give_budget(world, 400);
   const auto establish = [&world](std::uint16_t port) {
     const Outcome syn = world.run(make_frame(world.from_client(kProtocolTcp, port)), World::kWan);
@@ -393,7 +442,7 @@ TEST_P(Policies, AFloodOfHalfOpenFlowsHarmsNoEstablishedOneAndLetsNewOnesIn) {
   }
   for (std::uint32_t i = 0; i < 50'000; ++i) {
     FrameSpec syn = world.from_client(kProtocolTcp, static_cast<std::uint16_t>(2'000 + i % 60'000));
-    world.state.now_ms += i % 50 == 0 ? 1 : 0;
+    world.advance(i % 50 == 0 ? 1 : 0);
     ASSERT_EQ(world.run(make_frame(syn), World::kWan).verdict, Verdict::kTransmit) << i;
   }
   establish(1'500);
@@ -406,7 +455,7 @@ TEST_P(Policies, AFloodOfHalfOpenFlowsHarmsNoEstablishedOneAndLetsNewOnesIn) {
 }
 
 TEST_P(Policies, WithinOneBurstAFloodIsDroppedByNameRatherThanFreeingWhatItRefersTo) {
-  World world(GetParam());
+  World world(GetParam(), {.lcores = 1});
   give_budget(world, 4);
   std::vector<Frame> frames;
   for (std::uint16_t port = 1; port <= 32; ++port) {

@@ -147,7 +147,7 @@ TEST(Ipv4, AQuotedPacketWithoutAUdpChecksumStaysWithoutOne) {
   expect_error(world, world.run(sent, World::kWan), sent, {3, 4, 1300}, World::kWan);
 }
 
-TEST(Ipv4, APacketThatMayBeFragmentedIsNoReasonForAnError) {
+TEST(Ipv4, APacketThatMayBeFragmentedIsSentInFragments) {
   World world(Family::kIpv4, {.lan_mtu = 1300});
   FrameSpec spec = world.from_client(kProtocolUdp, 4000);
   spec.payload = 1400;
@@ -155,8 +155,22 @@ TEST(Ipv4, APacketThatMayBeFragmentedIsNoReasonForAnError) {
   sent[kIp + 6] = 0;
   fix_checksums(sent);
   const Outcome outcome = world.run(sent, World::kWan);
-  EXPECT_EQ(outcome.verdict, Verdict::kDrop);
+  EXPECT_EQ(outcome.verdict, Verdict::kFragment);
+  EXPECT_EQ(outcome.mtu, 1300);
+}
+
+TEST_P(FamilyTest, APacketThatIsTooLargeDoesNotWaitForANeighbour) {
+  World world(GetParam(), {.lan_mtu = 1300});
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    world.set_next_hop(static_cast<NextHopIndex>(World::kBackendHop + i),
+                       NextHop::State::kUnresolved, {});
+  }
+  FrameSpec spec = world.from_client(kProtocolUdp, 4000);
+  EXPECT_EQ(world.run(make_frame(spec), World::kWan).verdict, Verdict::kHold);
+  spec.payload = 1400;
+  const Outcome outcome = world.run(make_frame(spec), World::kWan);
   EXPECT_EQ(outcome.drop, Drop::kMtuExceeded);
+  EXPECT_TRUE(outcome.answered);
 }
 
 TEST_P(FamilyTest, AProtocolThatIsNotServedIsUnreachable) {

@@ -243,6 +243,128 @@ Frame make_solicitation(const MacAddress& from_mac, const IpAddress& source,
   return frame;
 }
 
+namespace {
+
+void set_length(Frame& frame) {
+  const std::size_t length = frame.size() - kEthernet;
+  put16(frame, kEthernet + (is_ipv4(frame) ? 2 : 4),
+        static_cast<unsigned>(is_ipv4(frame) ? length : length - 40));
+}
+
+void fix_header_checksum(Frame& frame) {
+  if (is_ipv4(frame)) {
+    put16(frame, kEthernet + 10, 0);
+    put16(frame, kEthernet + 10, 0xffff - naive_sum(frame, kEthernet, l4_of(frame)));
+  }
+}
+
+constexpr std::size_t kFragment6 = kEthernet + 40;  // where split() puts it
+
+Frame::const_iterator at(const Frame& frame, std::size_t offset) {
+  return frame.begin() + static_cast<std::ptrdiff_t>(offset);
+}
+
+}  // namespace
+
+std::vector<Frame> split(const Frame& frame, std::size_t piece, std::uint32_t identification) {
+  const std::size_t begin = l4_of(frame);
+  const std::size_t length = end_of(frame) - begin;
+  std::vector<Frame> fragments;
+  for (std::size_t offset = 0; offset < length; offset += piece) {
+    const std::size_t octets = std::min(piece, length - offset);
+    const unsigned more = offset + octets < length ? 1 : 0;
+    Frame made(frame.begin(), at(frame, begin));
+    if (is_ipv4(frame)) {
+      put16(made, kEthernet + 4, identification & 0xffffU);
+      put16(made, kEthernet + 6, static_cast<unsigned>(offset / 8) | more << 13U);
+    } else {
+      made.resize(begin + 8);
+      made[begin] = made[kEthernet + 6];
+      made[kEthernet + 6] = kProtocolFragment6;
+      put16(made, begin + 2, static_cast<unsigned>(offset) | more);
+      put16(made, begin + 4, identification >> 16U);
+      put16(made, begin + 6, identification & 0xffffU);
+    }
+    made.insert(made.end(), at(frame, begin + offset), at(frame, begin + offset + octets));
+    set_length(made);
+    fix_header_checksum(made);
+    fragments.push_back(made);
+  }
+  return fragments;
+}
+
+std::uint32_t identification_of(const Frame& fragment) {
+  return is_ipv4(fragment)
+             ? get16(fragment, kEthernet + 4)
+             : get16(fragment, kFragment6 + 4) << 16U | get16(fragment, kFragment6 + 6);
+}
+
+std::size_t offset_of(const Frame& fragment) {
+  return is_ipv4(fragment) ? (get16(fragment, kEthernet + 6) & 0x1fffU) * std::size_t{8}
+                           : get16(fragment, kFragment6 + 2) & 0xfff8U;
+}
+
+Frame join(const std::vector<Frame>& fragments) {
+  const Frame& first =
+      *std::min_element(fragments.begin(), fragments.end(),
+                        [](const Frame& a, const Frame& b) { return offset_of(a) < offset_of(b); });
+  Frame whole(first.begin(), at(first, l4_of(first)));
+  const std::size_t begin = whole.size();
+  const std::size_t skip = is_ipv4(first) ? 0 : 8;
+  for (const Frame& fragment : fragments) {
+    const std::size_t from = l4_of(fragment) + skip;
+    const std::size_t octets = end_of(fragment) - from;
+    whole.resize(std::max(whole.size(), begin + offset_of(fragment) + octets));
+    std::copy_n(at(fragment, from), octets,
+                whole.begin() + static_cast<std::ptrdiff_t>(begin + offset_of(fragment)));
+  }
+  if (is_ipv4(first)) {
+    put16(whole, kEthernet + 6, 0);
+  } else {
+    whole[kEthernet + 6] = first[kFragment6];
+  }
+  set_length(whole);
+  fix_header_checksum(whole);
+  return whole;
+}
+
+Frame with_extensions(const Frame& frame, std::uint8_t first,
+                      std::vector<std::vector<std::uint8_t>> headers,
+                      const std::vector<std::uint8_t>& following) {
+  Frame made(frame.begin(), at(frame, kEthernet + 40));
+  made[kEthernet + 6] = first;
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    headers[i][0] = i < following.size() ? following[i] : frame[kEthernet + 6];
+    made.insert(made.end(), headers[i].begin(), headers[i].end());
+  }
+  made.insert(made.end(), at(frame, kEthernet + 40), frame.end());
+  set_length(made);
+  return made;
+}
+
+Frame without_extensions(const Frame& frame, const Frame& plain) {
+  Frame made = frame;
+  made.erase(at(made, kEthernet + 40), at(made, kEthernet + 40 + (frame.size() - plain.size())));
+  made[kEthernet + 6] = plain[kEthernet + 6];
+  set_length(made);
+  return made;
+}
+
+Frame ip_checksum_fixed(Frame frame) {
+  fix_header_checksum(frame);
+  return frame;
+}
+
+Frame with_options(const Frame& frame, std::vector<std::uint8_t> options) {
+  options.resize((options.size() + 3) / 4 * 4);
+  Frame made = frame;
+  made.insert(at(made, kEthernet + 20), options.begin(), options.end());
+  made[kEthernet] = static_cast<std::uint8_t>(0x45 + options.size() / 4);
+  set_length(made);
+  fix_header_checksum(made);
+  return made;
+}
+
 FrameFacts read_frame(const Frame& frame) {
   FrameFacts facts;
   std::copy_n(frame.begin(), 6, facts.to_mac.bytes.begin());

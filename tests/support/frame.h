@@ -48,6 +48,24 @@ Frame quote_of(const Frame& error);
 // The 32 bits after the checksum of an ICMP message.
 std::uint32_t icmp_rest_of(const Frame& frame);
 
+// The packet of a frame cut into fragments with at most `piece` octets (a multiple of 8) of it
+// each, as its sender would; and back, for a judge. IPv6 ones have a fragment header, which goes
+// again.
+std::vector<Frame> split(const Frame& frame, std::size_t piece, std::uint32_t identification);
+Frame join(const std::vector<Frame>& fragments);
+// Of a fragment.
+std::uint32_t identification_of(const Frame& fragment);
+std::size_t offset_of(const Frame& fragment);
+// The same IPv6 frame with extension headers before its transport: each begins with the type of the
+// next, which is filled in; `first` is the type of the first.
+Frame with_extensions(const Frame& frame, std::uint8_t first,
+                      std::vector<std::vector<std::uint8_t>> headers,
+                      const std::vector<std::uint8_t>& following = {});
+// Its extension headers gone again; `plain` is the frame that was made longer by them.
+Frame without_extensions(const Frame& frame, const Frame& plain);
+// The same IPv4 frame with options, padded to a multiple of four.
+Frame with_options(const Frame& frame, std::vector<std::uint8_t> options);
+
 // What a frame says, read byte by byte.
 struct FrameFacts {
   MacAddress from_mac{};
@@ -67,5 +85,7 @@ FrameFacts read_frame(const Frame& frame);
 
 // Recomputes every checksum of an IPv4 or IPv6 frame; for tests that change bytes of one.
 void fix_checksums(Frame& frame);
+// Only that of the IPv4 header, if it has one.
+Frame ip_checksum_fixed(Frame frame);
 
 }  // namespace sluice::testing

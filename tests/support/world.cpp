@@ -5,6 +5,11 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string_view>
+#include <utility>
 
 namespace sluice::testing {
 namespace {
@@ -26,40 +31,100 @@ std::vector<std::unique_ptr<World::Lcore>> make_lcores(const WorldOptions& optio
   const int count = options.lcores != 0 ? options.lcores : asked;
   std::vector<std::unique_ptr<World::Lcore>> lcores;
   for (int i = 0; i < count; ++i) {
-    lcores.push_back(
-        std::make_unique<World::Lcore>(options, counters, static_cast<std::uint8_t>(i)));
+    lcores.push_back(std::make_unique<World::Lcore>(options, counters, static_cast<std::uint8_t>(i),
+                                                    static_cast<std::uint8_t>(count)));
   }
   return lcores;
 }
 
-// A frame in memory of its own, with DPDK's usual headroom.
-class FrameRoom {
- public:
-  explicit FrameRoom(const Frame& frame) {
-    std::memset(&mbuf_, 0, sizeof(mbuf_));
+}  // namespace
+
+// A frame in memory of its own, with DPDK's usual headroom, on its way.
+struct World::Passenger {
+  Passenger(const Frame& frame, std::uint8_t rx_port, bool host, std::size_t tailroom)
+      : port(rx_port), from_host(host), room_(RTE_PKTMBUF_HEADROOM + frame.size() + tailroom) {
+    std::memset(owned_.get(), 0, sizeof(rte_mbuf));
     mbuf_.buf_addr = room_.data();
     mbuf_.buf_len = static_cast<std::uint16_t>(room_.size());
     mbuf_.data_off = RTE_PKTMBUF_HEADROOM;
     mbuf_.nb_segs = 1;
     mbuf_.data_len = static_cast<std::uint16_t>(frame.size());
     mbuf_.pkt_len = mbuf_.data_len;
-    std::memcpy(room_.data() + RTE_PKTMBUF_HEADROOM, frame.data(), frame.size());
+    std::copy(frame.begin(), frame.end(), room_.begin() + RTE_PKTMBUF_HEADROOM);
   }
   [[nodiscard]] rte_mbuf* mbuf() { return &mbuf_; }
-  [[nodiscard]] Frame frame() const {
+  [[nodiscard]] const rte_mbuf* mbuf() const { return &mbuf_; }
+  // The outcome, with the frame as it is now.
+  [[nodiscard]] Outcome told() const {
+    Outcome now = outcome;
     const auto* begin = room_.data() + mbuf_.data_off;
-    return Frame(begin, begin + mbuf_.data_len);
+    now.frame.assign(begin, begin + mbuf_.data_len);
+    return now;
   }
 
+  std::uint8_t port;
+  bool from_host;
+  Errand errand = Errand::kNone;
+  LentPorts lent{};
+  BindingRef chosen;
+  Outcome outcome;
+
  private:
-  std::array<std::uint8_t, 2048 + RTE_PKTMBUF_HEADROOM> room_{};
+  std::vector<std::uint8_t> room_;
   std::unique_ptr<rte_mbuf> owned_ = std::make_unique<rte_mbuf>();
   rte_mbuf& mbuf_ = *owned_;
 };
 
-}  // namespace
+// What happened to it, as an input for the fuzzer, where a folder for these is named.
+World::~World() {
+  const char* folder = std::getenv("SLUICE_CORPUS");
+  if (folder == nullptr || recorded_.steps.empty()) {
+    return;
+  }
+  const std::vector<std::uint8_t> bytes = encode_script(recorded_);
+  const std::size_t name =
+      std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  std::ofstream(std::string(folder) + "/" + std::to_string(name), std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+}
 
-World::Lcore::Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number)
+void World::record(const std::vector<Frame>& frames, std::uint8_t port, bool from_host) {
+  constexpr std::size_t kStepsMax = 32;
+  for (const Frame& frame : frames) {
+    if (recorded_.steps.size() < kStepsMax) {
+      Step step;
+      step.port = port;
+      step.from_host = from_host;
+      step.together = &frame != &frames.back();
+      step.frame = frame;
+      recorded_.steps.push_back(std::move(step));
+    }
+  }
+}
+
+void World::reset() {
+  snapshot = remembered_;
+  held_.clear();
+  settled_.clear();
+  arrivals_ = 0;
+  const auto count = static_cast<std::uint8_t>(lcores.size());
+  for (std::uint8_t i = 0; i < count; ++i) {
+    Lcore& lcore = *lcores[i];
+    std::fill(lcore.memory4.begin(), lcore.memory4.end(), std::byte{});
+    std::fill(lcore.memory6.begin(), lcore.memory6.end(), std::byte{});
+    lcore.state.flows4 = FlowTable<Family::kIpv4>(lcore.memory4, options_.flows, kSecret);
+    lcore.state.flows6 = FlowTable<Family::kIpv6>(lcore.memory6, options_.flows, kSecret);
+    lcore.state.snat = SnatPorts(7, i);
+    lcore.state.affinity = Affinity(1024, kSecret);
+    lcore.state.answers = AnswerLimits();
+    lcore.state.fragments = Fragments(i, count, kSecret, options_.datagrams);
+    lcore.state.now_ms = 1000;
+  }
+}
+
+World::Lcore::Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number,
+                    std::uint8_t count)
     : memory4(FlowTable<Family::kIpv4>::region_bytes(options.flows)),
       memory6(FlowTable<Family::kIpv6>::region_bytes(options.flows)),
       state{FlowTable<Family::kIpv4>(memory4, options.flows, kSecret),
@@ -67,13 +132,22 @@ World::Lcore::Lcore(const WorldOptions& options, LcoreCounters& counters, std::u
             SnatPorts(7, number),
             counters,
             number,
-            1000} {}
+            1000} {
+  state.fragments = Fragments(number, count, kSecret, options.datagrams);
+  state.affinity = Affinity(1024, kSecret);
+}
 
 World::World(Family which, const WorldOptions& options)
     : family(which),
       counters(16, 64),
       lcores(make_lcores(options, counters)),
-      state(lcores[0]->state) {
+      state(lcores[0]->state),
+      options_(options) {
+  recorded_.ipv6 = family == Family::kIpv6;
+  recorded_.dnat = options.mode == ForwardingMode::kDnat;
+  recorded_.two_lcores = lcores.size() > 1;
+  recorded_.narrow = options.lan_mtu < 1500;
+  recorded_.refuses = options.refuse;
   snapshot.ownership = std::make_shared<Ownership>(static_cast<std::uint8_t>(lcores.size()));
   snapshot.epoch = 1;
   snapshot.maglev_seed = 42;
@@ -197,6 +271,16 @@ void World::set_binding(std::uint32_t slot, BindingState how, std::uint8_t incar
   ++snapshot.epoch;
 }
 
+void World::remove_and_reset(std::uint32_t slot) {
+  Binding binding = snapshot.bindings->at(slot);
+  binding.state = BindingStateByte::make(BindingState::kRemoved, binding.state.incarnation());
+  binding.resets = true;
+  snapshot.bindings = std::make_shared<BindingTable>(
+      snapshot.bindings->with(std::vector<BindingTable::Change>{{slot, binding}}));
+  ++snapshot.policy_epoch;
+  ++snapshot.epoch;
+}
+
 void World::add_vip(const IpAddress& other) {
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   entry->address = other;
@@ -267,67 +351,159 @@ FrameSpec World::answer_to(const Frame& sent, std::uint8_t tcp_flags) const {
   return spec;
 }
 
-void World::carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_host,
-                  std::vector<Outcome>& outcomes) {
-  const std::size_t first = arrivals_++ % lcores.size();
-  std::vector<bool> open(mbufs.size(), true);
-  for (std::size_t turn = 0; turn < lcores.size(); ++turn) {
-    const std::size_t lcore = (first + turn) % lcores.size();
-    Burst burst;
-    std::vector<std::size_t> which;
-    for (std::size_t i = 0; i < mbufs.size(); ++i) {
-      const bool handed = turn > 0;
-      if (open[i] && (!handed || outcomes[i].owner == lcore)) {
-        burst.add(mbufs[i], port, from_host);
-        burst.packets[burst.count - 1].handed = handed;
-        burst.packets[burst.count - 1].drop = Drop::kNone;
-        which.push_back(i);
-      }
-    }
-    run_pipeline(burst, snapshot, lcores[lcore]->state);
-    for (std::uint32_t i = 0; i < burst.count; ++i) {
-      const Packet& packet = burst.packets[i];
-      Outcome& outcome = outcomes[which[i]];
-      outcome.verdict = packet.verdict;
-      outcome.drop = packet.drop;
-      outcome.answered = packet.drop != Drop::kNone && packet.verdict != Verdict::kDrop;
-      outcome.out_port = packet.out_port;
-      outcome.neighbour = packet.neighbour;
+void World::run_on(std::size_t lcore, std::vector<Passenger*>& passengers) {
+  Burst burst;
+  for (Passenger* passenger : passengers) {
+    burst.add(passenger->mbuf(), passenger->port, passenger->from_host);
+    Packet& packet = burst.packets[burst.count - 1];
+    packet.drop = Drop::kNone;
+    packet.errand = passenger->errand;
+    packet.lent = passenger->lent;
+    packet.chosen = passenger->chosen;
+  }
+  LcoreState& here = lcores[lcore]->state;
+  run_pipeline(burst, snapshot, here);
+  std::vector<Passenger*> order;  // as the stages left them
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    const Packet& packet = burst.packets[i];
+    Passenger& passenger = **std::find_if(passengers.begin(), passengers.end(),
+                                          [&](Passenger* p) { return p->mbuf() == packet.mbuf; });
+    order.push_back(&passenger);
+    Outcome& outcome = passenger.outcome;
+    outcome.verdict = packet.verdict;
+    outcome.drop = packet.drop;
+    outcome.answered = packet.drop != Drop::kNone && packet.verdict != Verdict::kDrop;
+    outcome.out_port = packet.out_port;
+    outcome.neighbour = packet.neighbour;
+    if (packet.verdict == Verdict::kHandOver) {
       outcome.owner = packet.owner;
-      open[which[i]] = packet.verdict == Verdict::kHandOver;
+      outcome.errand = packet.errand;
+      outcome.chosen = packet.chosen;
+    }
+    outcome.mtu = packet.verdict == Verdict::kFragment ? packet.next_hop_mtu : std::uint16_t{0};
+    passenger.errand = packet.errand;
+    passenger.lent = packet.lent;
+    passenger.chosen = packet.chosen;
+    if (packet.verdict == Verdict::kHoldFragment &&
+        !here.fragments.hold(packet.datagram, {packet.mbuf, passenger.port, passenger.from_host})) {
+      outcome.verdict = Verdict::kDrop;
+      outcome.drop = Drop::kFragmentLimit;
+      counters.count(Drop::kFragmentLimit);
     }
   }
+  passengers = order;
+}
+
+void World::carry(std::vector<Passenger*> passengers, std::size_t first) {
+  std::vector<std::vector<Passenger*>> queues(lcores.size());
+  queues[first] = std::move(passengers);
+  for (unsigned hop = 0; hop <= kHopsMax; ++hop) {
+    std::vector<std::vector<Passenger*>> next(lcores.size());
+    for (std::size_t lcore = 0; lcore < lcores.size(); ++lcore) {
+      run_on(lcore, queues[lcore]);
+      for (Passenger* passenger : queues[lcore]) {
+        passenger->outcome.hops = hop;
+        if (passenger->outcome.verdict == Verdict::kHandOver) {
+          next[passenger->outcome.owner].push_back(passenger);
+        }
+      }
+    }
+    queues = std::move(next);
+  }
+}
+
+// As the worker does each turn.
+void World::settle_held() {
+  for (std::size_t lcore = 0; lcore < lcores.size(); ++lcore) {
+    Fragments& fragments = lcores[lcore]->state.fragments;
+    const auto passenger_of = [this](const rte_mbuf* mbuf) {
+      return std::find_if(held_.begin(), held_.end(),
+                          [&](const auto& passenger) { return passenger->mbuf() == mbuf; });
+    };
+    for (const HeldFragment& fragment : std::exchange(fragments.released(), {})) {
+      Passenger& passenger = **passenger_of(fragment.mbuf);
+      fragment.mbuf->hash.usr = fragment.identification;
+      passenger.errand = Errand::kReleased;
+      passenger.lent = fragment.lent;
+      carry({&passenger}, lcore);
+      settled_.push_back(passenger.told());
+      held_.erase(passenger_of(fragment.mbuf));
+    }
+    for (const HeldFragment& fragment : std::exchange(fragments.discarded(), {})) {
+      counters.count(fragment.drop);
+      Passenger& passenger = **passenger_of(fragment.mbuf);
+      passenger.outcome.verdict = Verdict::kDrop;
+      passenger.outcome.drop = fragment.drop;
+      settled_.push_back(passenger.told());
+      held_.erase(passenger_of(fragment.mbuf));
+    }
+  }
+}
+
+std::vector<Outcome> World::take_held() {
+  return std::exchange(settled_, {});
+}
+
+void World::advance(std::uint32_t milliseconds) {
+  for (const auto& lcore : lcores) {
+    lcore->state.now_ms += milliseconds;
+    lcore->state.fragments.expire(lcore->state.now_ms);
+  }
+  settle_held();
 }
 
 Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
-  FrameRoom room(frame);
-  std::vector<Outcome> outcomes(1);
-  carry({room.mbuf()}, port, from_host, outcomes);
-  outcomes[0].frame = room.frame();
-  return outcomes[0];
+  return run_all({frame}, port, from_host)[0];
+}
+
+Outcome World::run_handed(const Frame& frame, std::uint8_t lcore, Errand errand,
+                          BindingRef chosen) {
+  Passenger passenger(frame, kWan, false, options_.tailroom);
+  passenger.errand = errand;
+  passenger.chosen = chosen;
+  std::vector<Passenger*> one{&passenger};
+  run_on(lcore, one);
+  return passenger.told();
 }
 
 std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
-  std::vector<std::unique_ptr<FrameRoom>> rooms;
-  std::vector<rte_mbuf*> mbufs;
+  return run_all(frames, port, false);
+}
+
+std::vector<Outcome> World::run_all(const std::vector<Frame>& frames, std::uint8_t port,
+                                    bool from_host) {
+  std::vector<std::unique_ptr<Passenger>> passengers;
+  std::vector<Passenger*> all;
   for (const Frame& frame : frames) {
-    rooms.push_back(std::make_unique<FrameRoom>(frame));
-    mbufs.push_back(rooms.back()->mbuf());
+    passengers.push_back(std::make_unique<Passenger>(frame, port, from_host, options_.tailroom));
+    all.push_back(passengers.back().get());
   }
-  std::vector<Outcome> outcomes(frames.size());
-  carry(mbufs, port, false, outcomes);
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    outcomes[i].frame = rooms[i]->frame();
+  record(frames, port, from_host);
+  carry(all, arrivals_++ % lcores.size());
+  std::vector<Outcome> outcomes;
+  for (auto& passenger : passengers) {
+    outcomes.push_back(passenger->told());
+    if (passenger->outcome.verdict == Verdict::kHoldFragment) {
+      held_.push_back(std::move(passenger));
+    }
   }
+  settle_held();
   return outcomes;
 }
 
 Explanation World::explain(const ExplainQuery& query) const {
   for (const auto& lcore : lcores) {
-    Explanation told = sluice::explain(query, snapshot, lcore->state, 3);
-    if (told.owner) {
+    const Explanation told = sluice::explain(query, snapshot, lcore->state, 3);
+    if (!told.owner) {
+      continue;
+    }
+    if (!told.affinity_keeper) {
       return told;
     }
+    ExplainQuery whole = query;
+    whole.affinity =
+        sluice::explain(query, snapshot, lcores[*told.affinity_keeper]->state, 4).affinity;
+    return sluice::explain(whole, snapshot, lcore->state, 3);
   }
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include "dataplane/stages/pipeline.h"
 #include "tests/support/frame.h"
+#include "tests/support/script.h"
 
 #include <functional>
 #include <memory>
@@ -29,7 +30,9 @@ struct WorldOptions {
   bool route_to_backends = true;
   ForwardingMode mode = ForwardingMode::kFullNat;  // of all services
   std::uint16_t wan_mtu = 1500;
-  bool refuse = false;  // the service without a backend does
+  std::uint32_t datagrams = 64;  // fragmented ones under way, of each lcore
+  std::size_t tailroom = 2048;   // behind each frame
+  bool refuse = false;           // the service without a backend does
 };
 
 // What became of a packet.
@@ -38,8 +41,12 @@ struct Outcome {
   Drop drop = Drop::kNone;  // also when the sender was told: `answered`
   bool answered = false;    // `frame` is what he is told
   std::uint8_t out_port = 0;
-  IpAddress neighbour;     // with kHold
-  std::uint8_t owner = 0;  // with kHandOver, which only a lost packet ends with
+  IpAddress neighbour;            // with kHold
+  unsigned hops = 0;              // from lcore to lcore
+  std::uint8_t owner = 0;         // with kHandOver, which only a packet ends with that never rests
+  Errand errand = Errand::kNone;  // likewise
+  BindingRef chosen;
+  std::uint16_t mtu = 0;  // with kFragment
   Frame frame;
 };
 
@@ -47,16 +54,31 @@ class World {
  public:
   static constexpr std::uint8_t kWan = 0;
   static constexpr std::uint8_t kLan = 1;
+  static constexpr unsigned kHopsMax = 8;  // far more than any packet should need
   static constexpr std::uint32_t kWebId = 1;
   static constexpr std::uint32_t kDnsId = 2;
   static constexpr std::uint32_t kEmptyId = 3;
 
   explicit World(Family family, const WorldOptions& options = {});
+  ~World();
 
   // One frame through the pipeline.
   Outcome run(const Frame& frame, std::uint8_t port, bool from_host = false);
-  // Several in one burst.
+  // One that another lcore hands to this one, which is as far as it goes.
+  Outcome run_handed(const Frame& frame, std::uint8_t lcore, Errand errand, BindingRef chosen);
+  // Several in one burst, from the wire or from the host.
+  std::vector<Outcome> run_all(const std::vector<Frame>& frames, std::uint8_t port, bool from_host);
   std::vector<Outcome> run_burst(const std::vector<Frame>& frames, std::uint8_t port);
+
+  // What became of the fragments that were held and have been released or discarded since the last
+  // call, in the order in which that happened.
+  std::vector<Outcome> take_held();
+  [[nodiscard]] std::size_t held() const { return held_.size(); }
+  // reset() goes back to the snapshot that was there at remember(), with empty tables.
+  void remember() { remembered_ = snapshot; }
+  void reset();
+  // All lcores' clocks.
+  void advance(std::uint32_t milliseconds);
 
   // Frames as they arrive: from the client (by way of the router) to the VIP ...
   [[nodiscard]] FrameSpec from_client(std::uint8_t protocol, std::uint16_t client_port,
@@ -67,6 +89,8 @@ class World {
 
   // Publishes the binding of backend `i` of a service in another state.
   void set_binding(std::uint32_t slot, BindingState state, std::uint8_t incarnation = 0);
+  // Takes an endpoint away whose TCP flows end with it.
+  void remove_and_reset(std::uint32_t slot);
   // The VIP's services on another address too.
   void add_vip(const IpAddress& other);
   // Makes only these backends of a service usable for new flows.
@@ -102,7 +126,8 @@ class World {
   LcoreCounters counters;
 
   struct Lcore {
-    Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number);
+    Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number,
+          std::uint8_t count);
     std::vector<std::byte> memory4;
     std::vector<std::byte> memory6;
     LcoreState state;
@@ -110,7 +135,8 @@ class World {
   std::vector<std::unique_ptr<Lcore>> lcores;
   LcoreState& state;  // of the first
 
-  // As the owner of such a packet would answer; it is called lcore 3.
+  // As the owner of such a packet would answer; it is called lcore 3, and lcore 4 who keeps its
+  // client's affinity when that is another.
   [[nodiscard]] Explanation explain(const ExplainQuery& query) const;
   // Of all lcores.
   [[nodiscard]] std::vector<FlowRow> flows() const;
@@ -118,14 +144,22 @@ class World {
  private:
   void set_backends(std::uint32_t service_id, std::uint16_t port,
                     const std::vector<std::uint32_t>& usable);
-  // One burst on one lcore, then what it hands over on the others.
-  void carry(std::vector<rte_mbuf*> mbufs, std::uint8_t port, bool from_host,
-             std::vector<Outcome>& outcomes);
+  struct Passenger;
+  // One burst on one lcore, then what it hands over on the others, then what it releases.
+  void carry(std::vector<Passenger*> passengers, std::size_t first);
+  void run_on(std::size_t lcore, std::vector<Passenger*>& passengers);
+  void settle_held();
+  void record(const std::vector<Frame>& frames, std::uint8_t port, bool from_host);
   void make_addresses(const WorldOptions& options);
   void make_services();
   void make_ways(const WorldOptions& options);
 
+  WorldOptions options_;
+  Snapshot remembered_;
+  Script recorded_;  // when SLUICE_CORPUS names a folder for it
   std::uint8_t arrivals_ = 0;
+  std::vector<std::unique_ptr<Passenger>> held_;
+  std::vector<Outcome> settled_;
 };
 
 }  // namespace sluice::testing

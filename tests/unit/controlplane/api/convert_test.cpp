@@ -60,6 +60,14 @@ TEST(Convert, TheForwardingModeComesBack) {
   }
 }
 
+TEST(Convert, WhatHappensToFlowsOfARemovedEndpointComesBack) {
+  for (const char* word : {"keep", "reset"}) {
+    v1::Service message = full();
+    message.mutable_spec()->mutable_forwarding()->set_on_endpoint_removal(word);
+    EXPECT_EQ(told(validated(message)).spec().forwarding().on_endpoint_removal(), word);
+  }
+}
+
 TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
   const v1::Service back = told(validated(full()));
   v1::Service expected = full();
@@ -122,9 +130,7 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { endpoints { addresses: '10.0.0.9' network: 'blue' } }",
        "s.spec.endpoints[2].network"},
       {"spec { forwarding { mode: 'TUNNEL' } }", "s.spec.forwarding.mode"},
-      {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"},
-      {"spec { forwarding { on_endpoint_removal: 'reset' } }",
-       "s.spec.forwarding.onEndpointRemoval"}};
+      {"spec { forwarding { network: 'blue' } }", "s.spec.forwarding.network"}};
   for (const auto& [change, path] : cases) {
     SCOPED_TRACE(change);
     v1::Service message = full();

@@ -221,6 +221,29 @@ TEST(Compile, AfterItsDrainDeadlineAnEndpointsFlowsAreOverAndStayOverWhenItComes
   EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
 }
 
+TEST(Compile, AnEndpointThatGoesEndsItsTcpFlowsWhereItsServiceSaysSoThen) {
+  for (const bool resets : {false, true}) {
+    for (const bool all : {false, true}) {
+      SCOPED_TRACE(std::to_string(resets) + std::to_string(all));
+      Compiled world;
+      Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")});
+      web.options.reset_on_removal = resets;
+      world.put(web);
+      const std::uint32_t slot = world.slot_of("web", 0);
+      EXPECT_FALSE(world.bindings->at(slot).resets);
+      if (all) {
+        world.compiler.remove("cli", {"default", "web"}, 2);
+        world.take();
+      } else {
+        web.endpoints.erase(web.endpoints.begin());
+        world.put(web);
+      }
+      EXPECT_EQ(world.bindings->state(slot).state(), BindingState::kRemoved);
+      EXPECT_EQ(world.bindings->at(slot).resets, resets);
+    }
+  }
+}
+
 TEST(Compile, WithoutADrainDeadlineNothingEverExpires) {
   Compiled world;
   world.compiler.set_time(1'000);

@@ -177,8 +177,6 @@ const std::vector<Case>& wrong_endpoints() {
 const std::vector<Case>& later() {
   static const std::vector<Case> cases{
       {"another type", [](auto& s) { s.type = "NodePort"; }, "s.spec.type"},
-      {"a reset when an endpoint is gone", [](auto& s) { s.on_endpoint_removal = "reset"; },
-       "s.spec.forwarding.onEndpointRemoval"},
       {"local policy", [](auto& s) { s.external_traffic_policy = "Local"; },
        "s.spec.externalTrafficPolicy"},
       {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },

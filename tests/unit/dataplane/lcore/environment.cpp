@@ -97,9 +97,10 @@ void start_eal() {
   static const Eal eal(small_settings());
 }
 
-TestPool::TestPool(unsigned mbufs)
+TestPool::TestPool(unsigned mbufs, std::uint16_t room)
     : pool_(rte_pktmbuf_pool_create(next_name("pool").c_str(), mbufs, 0, 0,
-                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY)) {
+                                    static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + room),
+                                    SOCKET_ID_ANY)) {
   if (pool_ == nullptr) {
     give_up("no room for a packet pool");
   }
@@ -120,13 +121,32 @@ rte_mbuf* TestPool::make(const Frame& frame) const {
   return mbuf;
 }
 
+rte_mbuf* TestPool::make_segments(const Frame& frame, std::size_t octets) const {
+  rte_mbuf* first = nullptr;
+  for (std::size_t begin = 0; begin < frame.size(); begin += octets) {
+    const std::size_t end = std::min(begin + octets, frame.size());
+    rte_mbuf* segment = make({frame.begin() + static_cast<std::ptrdiff_t>(begin),
+                              frame.begin() + static_cast<std::ptrdiff_t>(end)});
+    if (first == nullptr) {
+      first = segment;
+    } else if (rte_pktmbuf_chain(first, segment) != 0) {
+      give_up("too many segments");
+    }
+  }
+  return first;
+}
+
 unsigned TestPool::in_use() const {
   return rte_mempool_in_use_count(pool_);
 }
 
 Frame frame_of(const rte_mbuf* mbuf) {
-  const auto* begin = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
-  return {begin, begin + mbuf->data_len};
+  Frame frame;
+  for (; mbuf != nullptr; mbuf = mbuf->next) {
+    const auto* begin = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
+    frame.insert(frame.end(), begin, begin + mbuf->data_len);
+  }
+  return frame;
 }
 
 std::optional<Frame> take_frame(rte_ring* ring) {

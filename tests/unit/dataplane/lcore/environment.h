@@ -36,19 +36,23 @@ void start_eal();
 // A pool whose buffers must all be back when it goes: a test fails that loses one.
 class TestPool {
  public:
-  explicit TestPool(unsigned mbufs = 4095);
+  // `room`: octets of a packet in each buffer.
+  explicit TestPool(unsigned mbufs = 4095, std::uint16_t room = 2048);
   ~TestPool();
   TestPool(const TestPool&) = delete;
   TestPool& operator=(const TestPool&) = delete;
 
   [[nodiscard]] rte_mempool* get() const { return pool_; }
   [[nodiscard]] rte_mbuf* make(const Frame& frame) const;
+  // In buffers with so many octets each, the last one with what is left.
+  [[nodiscard]] rte_mbuf* make_segments(const Frame& frame, std::size_t octets) const;
   [[nodiscard]] unsigned in_use() const;
 
  private:
   rte_mempool* pool_;
 };
 
+// All of it, in however many buffers it is.
 Frame frame_of(const rte_mbuf* mbuf);
 // The next one of a ring, which it frees; nothing when the ring is empty.
 std::optional<Frame> take_frame(rte_ring* ring);

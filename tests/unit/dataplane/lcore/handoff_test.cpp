@@ -41,14 +41,16 @@ class Gateway {
       context.punt = &punt;
       context.handoff = &handoff;
       context.hold_pool = hold_pool.get();
+      context.fragment_pool = fragment_pool.get();
       context.counters = counters.back().get();
       context.hugepages = false;
       context.flows_ipv4 = 4096;
       context.flows_ipv6 = 4096;
       workers.push_back(std::make_unique<Worker>(context));
     }
-    rcu.publish(std::make_shared<Snapshot>(world.snapshot));
+    publish();
   }
+  void publish() { rcu.publish(std::make_shared<Snapshot>(world.snapshot)); }
   // Each worker `count` turns, one after the other.
   void turns(unsigned count) {
     for (unsigned turn = 0; turn < count; ++turn) {
@@ -83,6 +85,7 @@ class Gateway {
   World world;
   TestPool pool{8191};
   TestPool hold_pool{1023};
+  TestPool fragment_pool{2047};
   RingPort wan;
   RingPort lan;
   Punt punt;
@@ -167,11 +170,90 @@ TEST_P(HandoffTest, AStalledLcoreLosesItsOwnPacketsByNameAndNobodyElses) {
   EXPECT_EQ(gateway.lan.all_sent().size(), kEach - lost) << "what had room waited";
 }
 
+// Clients whose affinity the stalled lcore keeps open no flows; their open ones, and everybody
+// else's, go on.
+TEST_P(HandoffTest, AStalledLcoreHoldsUpNewFlowsOfTheClientsWhoseAffinityItKeepsAndNoOthers) {
+  Gateway gateway(GetParam());
+  gateway.world.change_service(World::kDnsId, [](ServicePort& s) { s.affinity_ms = 600'000; });
+  gateway.publish();
+  const Ownership& ownership = *gateway.world.snapshot.ownership;
+  const auto client_of = [&](std::uint8_t keeper) {
+    IpAddress client = gateway.world.client;
+    while (ownership.of_client(client) != keeper) {
+      ++client.bytes[client.bits() / 8U - 1];
+    }
+    return client;
+  };
+  const auto udp = [&](const IpAddress& client, std::uint16_t nth) {
+    FrameSpec spec = gateway.world.from_client(kProtocolUdp, 4000);
+    spec.source = client;
+    for (std::uint16_t found = 0;; ++spec.source_port) {
+      if (ownership.of_side(client, spec.source_port) == 0 && found++ == nth) {
+        return make_frame(spec);
+      }
+    }
+  };
+  const IpAddress stalled = client_of(1);
+  const IpAddress going = client_of(0);
+  gateway.wan.arrive(gateway.pool.make(udp(stalled, 0)));
+  gateway.turns(2);
+  const std::vector<Frame> first = gateway.lan.all_sent();
+  ASSERT_EQ(first.size(), 1U);
+  constexpr std::uint16_t kEach = 1'100;
+  for (std::uint16_t i = 1; i <= kEach; ++i) {
+    gateway.wan.arrive(gateway.pool.make(udp(stalled, i)));
+    gateway.wan.arrive(gateway.pool.make(udp(stalled, 0)));
+    gateway.wan.arrive(gateway.pool.make(udp(going, i)));
+    gateway.turn_of(0);
+  }
+  EXPECT_EQ(gateway.lan.all_sent().size(), 2U * kEach);
+  EXPECT_EQ(gateway.drops(0, Drop::kHandoffFull), kEach - (Handoff::kRingSize - 1));
+  gateway.turns(40);
+  const std::vector<Frame> waited = gateway.lan.all_sent();
+  EXPECT_EQ(waited.size(), Handoff::kRingSize - 1) << "what had room";
+  for (const Frame& frame : waited) {
+    ASSERT_EQ(read_frame(frame).destination, read_frame(first[0]).destination);
+  }
+}
+
 TEST_P(HandoffTest, PacketsUnderWayAtTheEndAreFreed) {
   Gateway gateway(GetParam());
   gateway.wan.arrive(gateway.pool.make(gateway.udp(gateway.port_of(1))));
   gateway.turn_of(0);
   EXPECT_EQ(gateway.pool.in_use(), 1U);
+}
+
+// Datagrams of 32 clients in pieces, in any order, on any queue: each hops to where its datagram
+// meets and on to its flow, and all of it comes out.
+TEST_P(HandoffTest, FragmentsFindTheirFlowFromAnyQueueInAnyOrder) {
+  Gateway gateway(GetParam());
+  std::mt19937 random(20261123);
+  std::map<std::size_t, unsigned> sent;  // by length, which is each one's own
+  for (std::uint16_t client = 4000; client < 4032; ++client) {
+    FrameSpec spec = gateway.world.from_client(kProtocolUdp, client);
+    spec.payload = 900U + client % 32U;
+    std::vector<Frame> fragments = split(make_frame(spec), 200, client);
+    std::shuffle(fragments.begin(), fragments.end(), random);
+    for (const Frame& fragment : fragments) {
+      gateway.wan.arrive(gateway.pool.make(fragment),
+                         static_cast<std::uint16_t>(random() % kLcores));
+      gateway.turns(random() % 2);
+    }
+    ++sent[spec.payload];
+  }
+  gateway.turns(8);
+  std::map<std::uint32_t, std::vector<Frame>> datagrams;
+  for (const Frame& frame : gateway.lan.all_sent()) {
+    datagrams[identification_of(frame)].push_back(frame);
+  }
+  std::map<std::size_t, unsigned> arrived;
+  for (const auto& [identification, fragments] : datagrams) {
+    const FrameFacts whole = read_frame(join(fragments));
+    EXPECT_EQ(whole.fault, "");
+    ++arrived[whole.payload.size()];
+  }
+  EXPECT_EQ(arrived, sent);
+  EXPECT_EQ(gateway.fragment_pool.in_use(), 0U);
 }
 
 // Both lcores at once, as in life; the pool's own check finds what is lost or freed twice.

@@ -48,11 +48,12 @@ class HoldQueueTest : public ::testing::Test {
   }
   std::vector<Frame> retry(std::uint32_t now_ms = kNow) {
     std::vector<Frame> frames;
-    queue_->retry(world_.snapshot, now_ms, [&](rte_mbuf* mbuf, std::uint8_t port) {
-      EXPECT_EQ(port, World::kLan);
-      EXPECT_EQ(mbuf->pool, hold_pool_.get());
-      frames.push_back(frame_of(mbuf));
-      rte_pktmbuf_free(mbuf);
+    queue_->retry(world_.snapshot, now_ms, [&](const HeldPacket& held) {
+      EXPECT_EQ(held.out_port, World::kLan);
+      EXPECT_EQ(held.mtu, 1500);
+      EXPECT_EQ(held.mbuf->pool, hold_pool_.get());
+      frames.push_back(frame_of(held.mbuf));
+      rte_pktmbuf_free(held.mbuf);
     });
     return frames;
   }

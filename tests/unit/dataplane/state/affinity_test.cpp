@@ -15,7 +15,7 @@ IpAddress client(std::uint32_t number) {
 TEST(Affinity, IsOfOneClientAndOneServicePort) {
   Affinity table(64);
   EXPECT_FALSE(table.remember(client(1), 7, {5, 2}, 100, kTimeout));
-  EXPECT_EQ(table.find(client(1), 7, 100, kTimeout), (Affinity::Pinned{5, 2}));
+  EXPECT_EQ(table.find(client(1), 7, 100, kTimeout), (BindingRef{5, 2}));
   EXPECT_FALSE(table.find(client(2), 7, 100, kTimeout));
   EXPECT_FALSE(table.find(client(1), 8, 100, kTimeout));
 }
@@ -32,13 +32,13 @@ TEST(Affinity, RemembersTheLastBindingAndTheTimeOfIt) {
   Affinity table(4);
   table.remember(client(1), 7, {5, 2}, 100, kTimeout);
   EXPECT_FALSE(table.remember(client(1), 7, {6, 0}, 900, kTimeout));
-  EXPECT_EQ(table.find(client(1), 7, 1'500, kTimeout), (Affinity::Pinned{6, 0}));
+  EXPECT_EQ(table.find(client(1), 7, 1'500, kTimeout), (BindingRef{6, 0}));
 }
 
 TEST(Affinity, AFullBucketGivesUpItsOldestAndSaysSo) {
   Affinity table(4);  // one bucket
   for (std::uint32_t i = 0; i < 4; ++i) {
-    EXPECT_FALSE(table.remember(client(i), 7, {i, 0}, 100 + i, kTimeout));
+    EXPECT_FALSE(table.remember(client(i), 7, BindingRef::make(i, 0), 100 + i, kTimeout));
   }
   table.remember(client(0), 7, {0, 0}, 200, kTimeout);
   EXPECT_TRUE(table.remember(client(9), 7, {9, 0}, 300, kTimeout));
@@ -50,7 +50,7 @@ TEST(Affinity, AFullBucketGivesUpItsOldestAndSaysSo) {
 TEST(Affinity, WhatHasTimedOutGivesItsPlaceUncounted) {
   Affinity table(4);
   for (std::uint32_t i = 0; i < 4; ++i) {
-    table.remember(client(i), 7, {i, 0}, 100, i == 2 ? 50 : kTimeout);
+    table.remember(client(i), 7, BindingRef::make(i, 0), 100, i == 2 ? 50 : kTimeout);
   }
   EXPECT_FALSE(table.remember(client(9), 7, {9, 0}, 150, kTimeout));
   EXPECT_TRUE(table.find(client(0), 7, 150, kTimeout));

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+struct rte_mbuf;
+struct rte_mempool;
+
+namespace sluice {
+
+// As many as 65,535 octets make at the smallest MTU a host must take (RFC 791 §3.2).
+inline constexpr std::uint32_t kFragmentsMax = 128;
+
+// Cuts an IPv4 frame, its Ethernet header complete, into frames whose IP packets have at most `mtu`
+// octets (RFC 791 §3.2), single buffers from `pool`, checksums right. How many; 0 when there are
+// not enough buffers, or more would be needed than `fragments` holds. The frame stays the caller's,
+// but is good for nothing any more.
+[[nodiscard]] std::uint32_t fragment(rte_mbuf* frame, std::uint16_t mtu, rte_mempool* pool,
+                                     std::span<rte_mbuf*> fragments);
+
+}  // namespace sluice
