@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 SOURCES = $(shell git ls-files '*.cpp' '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build asan tsan fresh format tidy clean install-packages
+.PHONY: help demo test bench build asan tsan fuzz fresh format tidy clean install-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -30,6 +30,10 @@ asan: install-packages ## unit and packet tests under address and undefined sani
 tsan: install-packages ## the tests that use threads, under the thread sanitizer
 	@JOBS=$(JOBS) deploy/build tsan sluice_threaded_tests
 	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -L threads -j $(JOBS)
+
+fuzz: build ## the fuzzer over parse to refuse, for FUZZ_SECONDS (600); 2 minutes of it are in make test
+	@JOBS=$(JOBS) deploy/build fuzz pipeline_fuzz
+	@tests/fuzz/run $(or $(FUZZ_SECONDS),600)
 
 fresh: install-packages ## demo and test, twice each, from a clone in a minimal Debian 12 chroot
 	@deploy/fresh

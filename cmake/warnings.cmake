@@ -6,13 +6,16 @@ target_compile_options(sluice_options INTERFACE
   -march=${SLUICE_MARCH} -fno-omit-frame-pointer
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
   -Wcast-align -Wnull-dereference -Werror
-  -Wno-restrict)  # g++ 12 sees overlaps in std::string concatenation that are not there (PR 105651)
+  # g++ 12 sees overlaps in std::string concatenation that are not there (PR 105651).
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # To clang -Wconversion means this too.
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>)
 if(SLUICE_SANITIZE)
   # -Wnull-dereference and -Wmaybe-uninitialized see ghosts in instrumented code.
   add_compile_options(-fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SLUICE_SANITIZE})
   target_compile_options(sluice_options INTERFACE
-    -Wno-null-dereference -Wno-maybe-uninitialized)
+    -Wno-null-dereference $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()
 
 # sluice_room(NAME SOURCES... ) makes the static library of one room.

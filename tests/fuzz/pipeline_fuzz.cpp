@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever arrives, in whatever order: parse to refuse under the address and undefined behaviour
+// sanitizers, with what must hold after each step checked by judges that share no code with the
+// stages. An input is a Script. `make fuzz` runs it; a file given as argument is replayed.
+#include "tests/support/script.h"
+#include "tests/support/world.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
+
+namespace sluice::testing {
+namespace {
+
+constexpr std::size_t kStepsMax = 64;
+constexpr std::size_t kTogetherMax = 16;
+constexpr std::uint16_t kNarrowMtu = 1300;
+
+void require(bool holds, const char* what) {
+  if (!holds) {
+    std::fprintf(stderr, "pipeline_fuzz: does not hold: %s\n", what);
+    std::abort();
+  }
+}
+
+WorldOptions options_of(const Script& script) {
+  WorldOptions options;
+  options.lcores = script.two_lcores ? 2 : 1;
+  options.flows = 16;
+  options.datagrams = 4;
+  options.snat_port_end = options.snat_port_begin + 64;
+  options.lan_mtu = script.narrow ? kNarrowMtu : std::uint16_t{1500};
+  options.mode = script.dnat ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
+  options.refuse = script.refuses;
+  options.tailroom = script.tailroom ? 256 : 0;
+  options.transit_to_kernel = true;
+  return options;
+}
+
+// Entries that are in use are found by their keys, and are as many as the table says.
+template <Family F>
+void check_flows(const FlowTable<F>& flows) {
+  std::uint32_t used = 0;
+  for (std::uint32_t i = 0; i < flows.high_water(); ++i) {
+    const FlowHot<F>& flow = flows.hot(i);
+    if (flow.state == FlowState::kFree) {
+      continue;
+    }
+    ++used;
+    const FlowRef back = flows.find(flow.reply_key());
+    require(back.valid() && back.index() == i, "a flow is found by its answers' tuple");
+    if (flow.state != FlowState::kQuarantine) {
+      const FlowRef there = flows.find(flow.client_key());
+      require(there.valid() && there.index() == i, "a flow is found by its client's tuple");
+    }
+  }
+  require(used == flows.size(), "the flow table counts its entries");
+  require(flows.size() <= flows.capacity(), "the flow table is bounded");
+}
+
+class Run {
+ public:
+  Run(const Script& script, World& world) : script_(script), world_(world) {}
+
+  void all() {
+    std::size_t count = 0;
+    for (const Step& step : script_.steps) {
+      if (++count > kStepsMax) {
+        break;
+      }
+      take(step);
+    }
+    arrive();
+    world_.advance(Fragments::kPatienceMs);
+    settle();
+    require(world_.held() == 0, "no fragment waits for ever");
+  }
+
+ private:
+  struct Arrival {
+    Frame frame;
+    std::uint8_t port;
+    bool from_host;
+  };
+
+  void take(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::kFrame:
+        add(step, step.frame);
+        break;
+      case Step::Kind::kAnswer:
+        arrive();
+        if (is_judgeable(last_)) {
+          Step answer = step;
+          answer.port = World::kLan;
+          answer.from_host = false;
+          add(answer, make_frame(world_.answer_to(last_, step.value)));
+        }
+        break;
+      case Step::Kind::kError:
+        arrive();
+        if (is_judgeable(last_)) {
+          Step error = step;
+          error.port = World::kLan;
+          error.from_host = false;
+          add(error, make_error(world_.answer_to(last_), step.value & 0xfU, step.value >> 4U, 1280,
+                                last_, 80));
+        }
+        break;
+      case Step::Kind::kTime:
+        arrive();
+        world_.advance(std::uint32_t{step.value} * 100);
+        settle();
+        break;
+      case Step::Kind::kBinding:
+        arrive();
+        change_binding(step.value);
+        break;
+      case Step::Kind::kCount:
+        break;
+    }
+  }
+
+  void change_binding(std::uint8_t value) {
+    const std::uint32_t slot =
+        (value & 4U) != 0 ? World::web_slot(value % 3) : World::dns_slot(value % 3);
+    constexpr BindingState kStates[]{BindingState::kActive, BindingState::kDraining,
+                                     BindingState::kRemoved, BindingState::kFree};
+    world_.set_binding(slot, kStates[value >> 3U & 3U], value >> 5U);
+  }
+
+  void add(const Step& step, const Frame& frame) {
+    if (!burst_.empty() && (burst_[0].port != step.port || burst_[0].from_host != step.from_host)) {
+      arrive();
+    }
+    burst_.push_back({frame, step.port, step.from_host});
+    if (!step.together || burst_.size() == kTogetherMax) {
+      arrive();
+    }
+  }
+
+  void arrive() {
+    if (burst_.empty()) {
+      return;
+    }
+    std::vector<Frame> frames;
+    for (const Arrival& arrival : burst_) {
+      frames.push_back(arrival.frame);
+    }
+    const std::uint64_t before = all_drops();
+    const std::vector<Outcome> outcomes =
+        world_.run_all(frames, burst_[0].port, burst_[0].from_host);
+    std::uint64_t dropped = 0;
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+      judge(outcomes[i], &burst_[i]);
+      dropped += outcomes[i].drop != Drop::kNone ? 1 : 0;
+    }
+    burst_.clear();
+    dropped += settle();
+    require(all_drops() == before + dropped, "every drop is counted once, under one name");
+    check_tables();
+  }
+
+  // What was held and is no longer; how many of them were dropped.
+  std::uint64_t settle() {
+    std::uint64_t dropped = 0;
+    for (const Outcome& outcome : world_.take_held()) {
+      judge(outcome, nullptr);
+      dropped += outcome.drop != Drop::kNone ? 1 : 0;
+    }
+    return dropped;
+  }
+
+  void judge(const Outcome& outcome, const Arrival* arrival) {
+    require(outcome.verdict != Verdict::kPending && outcome.verdict != Verdict::kHandOver,
+            "every packet gets a verdict");
+    require(outcome.verdict != Verdict::kDrop || outcome.drop != Drop::kNone,
+            "every drop has a reason");
+    require(arrival != nullptr || outcome.verdict != Verdict::kHoldFragment,
+            "no fragment waits twice");
+    if (outcome.verdict != Verdict::kTransmit && outcome.verdict != Verdict::kFragment) {
+      return;
+    }
+    const Frame& frame = outcome.frame;
+    require(outcome.out_port < 2, "what is sent has a port");
+    const bool passes_by = arrival != nullptr && arrival->from_host && frame == arrival->frame;
+    if (!passes_by) {
+      judge_sent(outcome, arrival);
+    }
+    if (outcome.out_port == World::kLan) {
+      last_ = frame;
+    }
+  }
+
+  void judge_sent(const Outcome& outcome, const Arrival* arrival) {
+    const Frame& frame = outcome.frame;
+    const bool arp = frame.size() >= 14 && frame[12] == 0x08 && frame[13] == 0x06;
+    if (arp) {
+      return;
+    }
+    require(frame.size() >= 34, "what is sent is IP");
+    if (has_ipv4_header(frame)) {
+      require(ip_checksum_fixed(frame) == frame, "its IPv4 header checksum is right");
+    }
+    const std::size_t length = has_ipv4_header(frame)
+                                   ? static_cast<std::size_t>(frame[16] << 8U | frame[17])
+                                   : 40 + static_cast<std::size_t>(frame[18] << 8U | frame[19]);
+    require(14 + length <= frame.size(), "its IP length is within the frame");
+    const std::size_t mtu = outcome.out_port == World::kLan && script_.narrow ? kNarrowMtu : 1500;
+    const bool crosses = arrival == nullptr || arrival->port != outcome.out_port;
+    if (outcome.verdict == Verdict::kFragment) {
+      require(has_ipv4_header(frame) && length > mtu && (frame[20] & 0x40U) == 0,
+              "only IPv4 that is too large and may be cut is cut");
+    } else if (crosses) {
+      require(length <= mtu, "it fits the way out");
+    }
+    const bool was_right = arrival != nullptr && is_judgeable(arrival->frame) &&
+                           read_frame(arrival->frame).fault.empty();
+    if ((was_right || outcome.answered) && is_judgeable(frame)) {
+      const std::string fault = read_frame(frame).fault;
+      require(fault.empty(), fault.c_str());
+    }
+  }
+
+  void check_tables() {
+    std::uint32_t held = 0;
+    for (const auto& lcore : world_.lcores) {
+      check_flows(lcore->state.flows4);
+      check_flows(lcore->state.flows6);
+      held += lcore->state.fragments.held();
+      require(lcore->state.fragments.datagrams() <= 4, "datagrams under way are bounded");
+    }
+    require(held == world_.held(), "every fragment that waits is known, and no other");
+  }
+
+  [[nodiscard]] std::uint64_t all_drops() const {
+    std::uint64_t sum = 0;
+    for (const Counter& counter : world_.counters.drops) {
+      sum += counter.get();
+    }
+    return sum;
+  }
+
+  const Script& script_;
+  World& world_;
+  std::vector<Arrival> burst_;
+  Frame last_;
+};
+
+// One World for each kind of script, made new in all that packets change.
+World& world_of(const Script& script) {
+  static std::map<std::uint8_t, std::unique_ptr<World>> worlds;
+  Script kind = script;
+  kind.steps.clear();
+  std::unique_ptr<World>& world = worlds[encode_script(kind)[0]];
+  if (world == nullptr) {
+    world =
+        std::make_unique<World>(script.ipv6 ? Family::kIpv6 : Family::kIpv4, options_of(script));
+    world->snapshot.refuse_unknown_ports = script.refuses;
+    world->remember();
+  }
+  world->reset();
+  return *world;
+}
+
+// Often with the checksums right again: with wrong ones nothing gets far.
+void mutate_frame(Frame& frame, std::minstd_rand& random) {
+  frame.resize(LLVMFuzzerMutate(frame.data(), frame.size(), frame.size()));
+  if (random() % 8 == 0) {
+    return;
+  }
+  if (is_judgeable(frame)) {
+    fix_checksums(frame);
+  } else if (has_ipv4_header(frame)) {
+    frame = ip_checksum_fixed(frame);
+  }
+}
+
+void mutate_step(Script& script, std::minstd_rand& random) {
+  Step& step = script.steps[random() % script.steps.size()];
+  if (step.kind == Step::Kind::kFrame && !step.frame.empty() && random() % 4 != 0) {
+    mutate_frame(step.frame, random);
+    return;
+  }
+  switch (random() % 5) {
+    case 0:
+      step.value = static_cast<std::uint8_t>(random());
+      break;
+    case 1:
+      step.together = !step.together;
+      break;
+    case 2:
+      script.steps.push_back(step);
+      break;
+    case 3:
+      std::swap(step, script.steps[random() % script.steps.size()]);
+      break;
+    default: {
+      Step other;
+      other.kind = static_cast<Step::Kind>(1 + random() % 4);
+      other.value = static_cast<std::uint8_t>(random());
+      script.steps.insert(
+          script.steps.begin() + static_cast<std::ptrdiff_t>(random() % script.steps.size()),
+          other);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::testing
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace sluice::testing;
+  const Script script = decode_script({data, size});
+  Run(script, world_of(script)).all();
+  return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t max_size, unsigned seed) {
+  using namespace sluice::testing;
+  std::minstd_rand random(seed);
+  Script script = decode_script({data, size});
+  if (script.steps.empty() || random() % 32 == 0) {
+    return LLVMFuzzerMutate(data, size, max_size);
+  }
+  mutate_step(script, random);
+  const std::vector<std::uint8_t> bytes = encode_script(script);
+  const std::size_t length = std::min(bytes.size(), max_size);
+  std::memcpy(data, bytes.data(), length);
+  return length;
+}
