@@ -144,7 +144,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
                              std::uint64_t epoch) {
   const Key key{provider, service.name};
   const CompiledService before = std::move(services_[key]);
-  withdraw_frontends(before);
+  withdraw_frontends(before, epoch);
   CompiledService after;
   after.vips = service.vips;
   after.mode = service.mode;
@@ -173,7 +173,7 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
   if (at == services_.end()) {
     return;
   }
-  withdraw_frontends(at->second);
+  withdraw_frontends(at->second, epoch);
   dnat_services_ -= at->second.mode == ForwardingMode::kDnat ? 1 : 0;
   for (const CompiledPort& port : at->second.ports) {
     release_port(port, epoch);
@@ -305,17 +305,28 @@ std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(
 }
 
 void ServiceCompiler::place_frontends(const CompiledService& service) {
+  for (const CompiledPort& port : service.ports) {
+    if (service.mode == ForwardingMode::kDnat) {
+      withdrawn_.dnat_is_back(port.id);
+    }
+  }
   for (const IpAddress& vip : service.vips) {
     for (const CompiledPort& port : service.ports) {
       if (port.family == vip.family) {
         frontends_[vip][port.key] = port.port;
+        withdrawn_.address_is_back(vip, port.id);
       }
     }
     changed_addresses_[vip] = true;
   }
 }
 
-void ServiceCompiler::withdraw_frontends(const CompiledService& service) {
+void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::uint64_t epoch) {
+  for (const CompiledPort& port : service.ports) {
+    if (service.mode == ForwardingMode::kDnat) {
+      withdrawn_.keep_dnat(port.id, epoch);
+    }
+  }
   for (const IpAddress& vip : service.vips) {
     const auto at = frontends_.find(vip);
     if (at == frontends_.end()) {
@@ -325,6 +336,7 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service) {
       const auto held = at->second.find(port.key);
       if (held != at->second.end() && held->second == port.port) {
         at->second.erase(held);
+        withdrawn_.keep_address(vip, port.id, epoch);
       }
     }
     if (at->second.empty()) {
@@ -342,11 +354,15 @@ void ServiceCompiler::refresh_addresses() {
 
 std::shared_ptr<const AddressEntry> ServiceCompiler::entry_for(const IpAddress& vip) const {
   const auto at = frontends_.find(vip);
-  if (at == frontends_.end()) {
+  if (at == frontends_.end() && !withdrawn_.keeps(vip)) {
     return nullptr;
   }
   auto entry = std::make_shared<AddressEntry>();
   entry->address = vip;
+  if (at == frontends_.end()) {
+    entry->kind = AddressKind::kWithdrawn;
+    return entry;
+  }
   entry->kind = AddressKind::kVip;
   entry->answer_ports = answer_ports_(vip);
   for (const auto& [key, port] : at->second) {
@@ -370,7 +386,7 @@ ServiceCompiler::Built ServiceCompiler::build() {
     built.addresses.push_back({vip, entry_for(vip)});
   }
   built.disruptive = disruptive_;
-  built.any_dnat = dnat_services_ != 0;
+  built.any_dnat = dnat_services_ != 0 || withdrawn_.keeps_dnat();
   built.new_ports = std::move(new_ports_);
   built.new_bindings = std::move(new_bindings_);
   changed_bindings_.clear();
@@ -381,7 +397,7 @@ ServiceCompiler::Built ServiceCompiler::build() {
   return built;
 }
 
-void ServiceCompiler::reclaim(std::uint64_t seen_by_all,
+bool ServiceCompiler::reclaim(std::uint64_t seen_by_all,
                               const std::function<std::uint64_t(std::uint32_t)>& flows,
                               const std::function<std::uint64_t(std::uint32_t)>& flows_of_port) {
   slots_.reclaim(seen_by_all, [&](std::uint32_t slot) {
@@ -397,6 +413,13 @@ void ServiceCompiler::reclaim(std::uint64_t seen_by_all,
     }
     return idle;
   });
+  const auto gone = withdrawn_.reclaim(seen_by_all, [&](std::uint32_t id) {
+    return !owners_.contains(id) || flows_of_port(id) == 0;
+  });
+  for (const IpAddress& vip : gone.addresses) {
+    changed_addresses_[vip] = true;
+  }
+  return gone.dnat || !gone.addresses.empty();
 }
 
 bool ServiceCompiler::reclaimable() const {

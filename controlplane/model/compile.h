@@ -4,6 +4,7 @@
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 #include "controlplane/model/slots.h"
+#include "controlplane/model/withdrawn.h"
 #include "dataplane/snapshot/snapshot.h"
 
 #include <cstdint>
@@ -80,9 +81,9 @@ class ServiceCompiler {
   // Answer ports have changed for many: every VIP's entry is made again.
   void refresh_addresses();
 
-  // Frees ids and slots that nothing uses any more. `flows`: how many live flows a binding slot
-  // has.
-  void reclaim(std::uint64_t seen_by_all, const std::function<std::uint64_t(std::uint32_t)>& flows,
+  // Frees ids and slots that nothing uses any more, and what was kept for flows that outlived their
+  // service. `flows`: how many live flows a binding slot has. True when build() has something new.
+  bool reclaim(std::uint64_t seen_by_all, const std::function<std::uint64_t(std::uint32_t)>& flows,
                const std::function<std::uint64_t(std::uint32_t)>& flows_of_port);
   [[nodiscard]] bool reclaimable() const;
 
@@ -104,6 +105,8 @@ class ServiceCompiler {
   [[nodiscard]] const CompiledService* find(const std::string& provider,
                                             const ServiceName& name) const;
   [[nodiscard]] bool holds(const IpAddress& vip) const { return frontends_.contains(vip); }
+  // What the address table has to have of it for the services' sake; null: nothing.
+  [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& vip) const;
   // Backends of all services that take or keep flows, for next hops to be resolved in advance.
   [[nodiscard]] const std::map<IpAddress, std::uint32_t>& backends() const { return backends_; }
   // Who a ServicePort::id belongs to.
@@ -132,8 +135,7 @@ class ServiceCompiler {
   void take_over_ranges(const Service& service, const CompiledPort* before, ServicePort& port);
   std::shared_ptr<const MaglevTable> maglev_for(const std::vector<MaglevEndpoint>& endpoints);
   void place_frontends(const CompiledService& service);
-  void withdraw_frontends(const CompiledService& service);
-  [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& vip) const;
+  void withdraw_frontends(const CompiledService& service, std::uint64_t epoch);
 
   std::uint64_t seed_;
   Limits limits_;
@@ -149,6 +151,7 @@ class ServiceCompiler {
   std::uint64_t now_ms_ = 0;
   std::unordered_map<std::uint32_t, Owner> owners_;
   std::map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
+  Withdrawn withdrawn_;
   std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
   std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
   std::size_t sweep_at_ = 64;  // entries in the cache at which the dead ones go

@@ -288,13 +288,16 @@ void Reconciler::publish() {
   std::vector<AddressTable::Change> changes;
   for (const AddressTable::Change& change : ways.addresses) {
     if (!compiler_.holds(change.address)) {
-      changes.push_back(change);
+      changes.push_back({change.address, change.entry == nullptr
+                                             ? compiler_.entry_for(change.address)
+                                             : change.entry});
     }
   }
   for (const AddressTable::Change& change : services.addresses) {
     // What is a VIP no more may have become the host's meanwhile.
-    changes.push_back({change.address, change.entry == nullptr ? topology_.entry_for(change.address)
-                                                               : change.entry});
+    const bool serves = change.entry != nullptr && change.entry->is_ours();
+    const auto other = serves ? nullptr : topology_.entry_for(change.address);
+    changes.push_back({change.address, other == nullptr ? change.entry : other});
   }
   auto next = std::make_shared<Snapshot>(*published_);
   ++next->epoch;
@@ -351,7 +354,7 @@ void Reconciler::want_neighbours(bool ways_changed) {
 // RFC 5227 §3, RFC 4861 §7.2.6: whoever had the address in its cache learns where it is now.
 void Reconciler::announce(const std::vector<AddressTable::Change>& changes) {
   for (const AddressTable::Change& change : changes) {
-    if (change.entry == nullptr || change.entry->kind == AddressKind::kHost) {
+    if (change.entry == nullptr || !change.entry->is_ours()) {
       announced_.erase(change.address);
       continue;
     }
@@ -430,9 +433,10 @@ void Reconciler::keep_house() {
     house_ticket_ = last_ticket_;
     house_epoch_ = published_->epoch;
   }
-  compiler_.reclaim(
+  const bool reclaimed = compiler_.reclaim(
       confirmed_epoch_, [this](std::uint32_t slot) { return binding_totals(slot).flows_active(); },
       [this](std::uint32_t id) { return port_totals(id).flows_active(); });
+  dirty_ = dirty_ || reclaimed;
   if (!topology_.crowded()) {
     return;
   }

@@ -64,9 +64,9 @@ PuntClass punt_class(const Packet& packet, const Snapshot& snapshot) {
                                                       : IpAddress(packet.key6.destination);
   const AddressEntry* entry = snapshot.addresses->find(to);
   const bool broadcast = to.is_ipv4() && to.v4().value.raw == 0xffff'ffff;
-  return entry != nullptr || to.is_multicast() || to.is_link_local() || broadcast
-             ? PuntClass::kHost
-             : PuntClass::kTransit;
+  const bool known = entry != nullptr && entry->kind != AddressKind::kWithdrawn;
+  return known || to.is_multicast() || to.is_link_local() || broadcast ? PuntClass::kHost
+                                                                       : PuntClass::kTransit;
 }
 
 Worker::Worker(const WorkerContext& context)

@@ -45,6 +45,9 @@ enum class AddressKind : std::uint8_t {
   kVip,   // service frontends; ARP/ND and echo answered by the dataplane; never reaches the kernel
   kSnat,  // replies of FULL_NAT flows; ARP/ND and echo answered by the dataplane
   kHost,  // an address of the twin: the kernel's own
+  // A VIP that serves nothing any more while flows of it may live. Their packets and fragments find
+  // their lcore by it; for all that is new it is nobody's.
+  kWithdrawn,
 };
 
 struct PortKey {
@@ -67,6 +70,10 @@ struct AddressEntry {
   std::uint16_t answer_ports = 0;   // bit per port on which ARP/ND for it is answered
   std::vector<Frontend> frontends;  // sorted by key
 
+  // The gateway speaks for it.
+  [[nodiscard]] bool is_ours() const {
+    return kind == AddressKind::kVip || kind == AddressKind::kSnat;
+  }
   // Null when nothing is served on this port.
   [[nodiscard]] const ServicePort* find(PortKey key) const;
 };

@@ -49,7 +49,9 @@ struct Snapshot {
   std::uint64_t maglev_seed = 0;
   bool refuse_unknown_ports = true;  // of VIPs: their clients are told
 
-  bool any_dnat = false;  // some service keeps its clients' addresses, so replies bear them
+  // Some service keeps its clients' addresses, or flows of one that did may live: replies bear
+  // them.
+  bool any_dnat = false;
 
   std::vector<PortFacts> ports;
   std::vector<SnatAddress> snat4;

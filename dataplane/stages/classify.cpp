@@ -14,7 +14,7 @@ bool is_impossible_source(const IpAddress& source, const Snapshot& snapshot) {
     return true;
   }
   const AddressEntry* entry = snapshot.addresses->find(source);
-  return entry != nullptr && entry->kind != AddressKind::kHost;
+  return entry != nullptr && entry->is_ours();
 }
 
 namespace {
@@ -128,7 +128,7 @@ void classify_ours(Packet& packet, const AddressEntry& entry) {
 void classify_packet(Packet& packet, const Snapshot& snapshot) {
   const Addresses addresses = addresses_of(packet);
   const AddressEntry* entry = snapshot.addresses->find(addresses.destination);
-  if (entry == nullptr) {
+  if (entry == nullptr || entry->kind == AddressKind::kWithdrawn) {
     classify_other(packet, addresses, snapshot.ports[packet.rx_port]);
   } else if (entry->kind == AddressKind::kHost) {
     classify_host(packet, snapshot.ports[packet.rx_port]);

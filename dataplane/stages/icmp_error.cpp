@@ -153,7 +153,7 @@ void icmp_error(Burst& burst, const Snapshot& snapshot) {
                                                            : IpAddress(packet.key6.destination));
     const Drop fault = ipv4 ? judge_error<Family::kIpv4, Ipv4Header>(packet, packet.key4, snapshot)
                             : judge_error<Family::kIpv6, Ipv6Header>(packet, packet.key6, snapshot);
-    if (fault != Drop::kNone && to != nullptr && to->kind != AddressKind::kHost) {
+    if (fault != Drop::kNone && to != nullptr && to->is_ours()) {
       packet.decide_drop(fault);
     }
   }

@@ -32,7 +32,7 @@ void pass_on(Packet& packet, const PortFacts& port) {
 
 // The kernel is answered whenever it asks; a neighbour only where the address belongs on the link.
 bool answers_here(const Packet& packet, const AddressEntry* entry) {
-  return entry != nullptr && entry->kind != AddressKind::kHost &&
+  return entry != nullptr && entry->is_ours() &&
          (packet.from_host || (entry->answer_ports >> packet.rx_port & 1U) != 0);
 }
 

@@ -15,7 +15,8 @@
 namespace sluice {
 namespace {
 
-// To one of our addresses; or, where backends answer clients by name (DNAT), to anybody.
+// To one of our addresses, also one that only old flows have; or, where backends answer clients by
+// name (DNAT), to anybody.
 bool may_be_ours(const Packet& packet, const Snapshot& snapshot) {
   const AddressEntry* entry =
       snapshot.addresses->find(packet.family == Family::kIpv4 ? IpAddress(packet.key4.destination)

@@ -6,7 +6,8 @@
 namespace sluice::testing {
 namespace {
 
-// A step begins with: kind | port << 3 | from_host << 4 | together << 5, then `value`; a frame's
+// A step begins with: kind | port << 3 | from_host << 4 | together << 5 |
+// in_segments << 6, then `value`; a frame's
 // length follows in two bytes, and the frame.
 constexpr std::size_t kHead = 2;
 
@@ -42,6 +43,7 @@ Script decode_script(std::span<const std::uint8_t> bytes) {
     step.port = bytes[at] >> 3U & 1U;
     step.from_host = (bytes[at] >> 4U & 1U) != 0;
     step.together = (bytes[at] >> 5U & 1U) != 0;
+    step.in_segments = (bytes[at] >> 6U & 1U) != 0;
     step.value = bytes[at + 1];
     at += kHead;
     if (step.kind == Step::Kind::kFrame) {
@@ -68,7 +70,7 @@ std::vector<std::uint8_t> encode_script(const Script& script) {
   for (const Step& step : script.steps) {
     bytes.push_back(static_cast<std::uint8_t>(static_cast<unsigned>(step.kind) |
                                               bit(step.port != 0, 3) | bit(step.from_host, 4) |
-                                              bit(step.together, 5)));
+                                              bit(step.together, 5) | bit(step.in_segments, 6)));
     bytes.push_back(step.value);
     if (step.kind == Step::Kind::kFrame) {
       const std::size_t length = std::min(step.frame.size(), kScriptFrameMax);

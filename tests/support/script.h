@@ -24,7 +24,8 @@ struct Step {
   Kind kind = Kind::kFrame;
   std::uint8_t port = 0;  // 0 or 1
   bool from_host = false;
-  bool together = false;  // in one burst with the frame of the next step
+  bool together = false;     // in one burst with the frame of the next step
+  bool in_segments = false;  // in several buffers
   std::uint8_t value = 0;
   Frame frame;
 };

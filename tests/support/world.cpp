@@ -39,26 +39,46 @@ std::vector<std::unique_ptr<World::Lcore>> make_lcores(const WorldOptions& optio
 
 }  // namespace
 
-// A frame in memory of its own, with DPDK's usual headroom, on its way.
+// A frame on its way: in memory of its own, with DPDK's usual headroom, or in buffers of a pool.
 struct World::Passenger {
-  Passenger(const Frame& frame, std::uint8_t rx_port, bool host, std::size_t tailroom)
-      : port(rx_port), from_host(host), room_(RTE_PKTMBUF_HEADROOM + frame.size() + tailroom) {
-    std::memset(owned_.get(), 0, sizeof(rte_mbuf));
-    mbuf_.buf_addr = room_.data();
-    mbuf_.buf_len = static_cast<std::uint16_t>(room_.size());
-    mbuf_.data_off = RTE_PKTMBUF_HEADROOM;
-    mbuf_.nb_segs = 1;
-    mbuf_.data_len = static_cast<std::uint16_t>(frame.size());
-    mbuf_.pkt_len = mbuf_.data_len;
+  Passenger(const Frame& frame, std::uint8_t rx_port, bool host, const WorldOptions& options,
+            std::size_t segment = 0)
+      : port(rx_port), from_host(host) {
+    if (options.pool != nullptr) {
+      mbuf_ = fill(frame, options, segment == 0 ? frame.size() : segment);
+      return;
+    }
+    room_.resize(RTE_PKTMBUF_HEADROOM + frame.size() + options.tailroom);
+    owned_ = std::make_unique<rte_mbuf>();
+    mbuf_ = owned_.get();
+    std::memset(mbuf_, 0, sizeof(rte_mbuf));
+    mbuf_->buf_addr = room_.data();
+    mbuf_->buf_len = static_cast<std::uint16_t>(room_.size());
+    mbuf_->data_off = RTE_PKTMBUF_HEADROOM;
+    mbuf_->nb_segs = 1;
+    mbuf_->data_len = static_cast<std::uint16_t>(frame.size());
+    mbuf_->pkt_len = mbuf_->data_len;
     std::copy(frame.begin(), frame.end(), room_.begin() + RTE_PKTMBUF_HEADROOM);
   }
-  [[nodiscard]] rte_mbuf* mbuf() { return &mbuf_; }
-  [[nodiscard]] const rte_mbuf* mbuf() const { return &mbuf_; }
-  // The outcome, with the frame as it is now.
-  [[nodiscard]] Outcome told() const {
+  ~Passenger() {
+    if (owned_ == nullptr) {
+      rte_pktmbuf_free(mbuf_);
+    }
+  }
+  Passenger(const Passenger&) = delete;
+  Passenger& operator=(const Passenger&) = delete;
+
+  [[nodiscard]] rte_mbuf* mbuf() const { return mbuf_; }
+  // The outcome, with the frame as it is now, and what is cut of it, which is the end of it.
+  [[nodiscard]] Outcome told(const WorldOptions& options) const {
     Outcome now = outcome;
-    const auto* begin = room_.data() + mbuf_.data_off;
-    now.frame.assign(begin, begin + mbuf_.data_len);
+    for (const rte_mbuf* segment = mbuf_; segment != nullptr; segment = segment->next) {
+      const auto* begin = rte_pktmbuf_mtod(segment, const std::uint8_t*);
+      now.frame.insert(now.frame.end(), begin, begin + segment->data_len);
+    }
+    if (now.verdict == Verdict::kFragment && options.cut) {
+      now.pieces = options.cut(mbuf_, now.mtu);
+    }
     return now;
   }
 
@@ -70,23 +90,55 @@ struct World::Passenger {
   Outcome outcome;
 
  private:
+  // Without tailroom each part ends with its buffer.
+  static rte_mbuf* fill(const Frame& frame, const WorldOptions& options, std::size_t octets) {
+    rte_mbuf* first = rte_pktmbuf_alloc(options.pool);
+    rte_mbuf* last = first;
+    std::size_t at = 0;
+    while (last != nullptr) {
+      const std::size_t length = std::min(octets, frame.size() - at);
+      if (options.tailroom == 0) {
+        last->data_off = static_cast<std::uint16_t>(last->buf_len - length);
+      }
+      last->data_len = static_cast<std::uint16_t>(length);
+      std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at), length,
+                  rte_pktmbuf_mtod(last, std::uint8_t*));
+      at += length;
+      if (at == frame.size()) {
+        break;
+      }
+      last->next = rte_pktmbuf_alloc(options.pool);
+      last = last->next;
+      ++first->nb_segs;
+    }
+    if (last == nullptr) {
+      std::abort();  // the pool is too small for the test
+    }
+    first->pkt_len = static_cast<std::uint32_t>(frame.size());
+    return first;
+  }
+
   std::vector<std::uint8_t> room_;
-  std::unique_ptr<rte_mbuf> owned_ = std::make_unique<rte_mbuf>();
-  rte_mbuf& mbuf_ = *owned_;
+  std::unique_ptr<rte_mbuf> owned_;
+  rte_mbuf* mbuf_;
 };
 
-// What happened to it, as an input for the fuzzer, where a folder for these is named.
+// What happened to it, as inputs for the fuzzer, where a folder for these is named: with room
+// behind each frame and without, so that a sanitizer sees what goes beyond.
 World::~World() {
   const char* folder = std::getenv("SLUICE_CORPUS");
   if (folder == nullptr || recorded_.steps.empty()) {
     return;
   }
-  const std::vector<std::uint8_t> bytes = encode_script(recorded_);
-  const std::size_t name =
-      std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  std::ofstream(std::string(folder) + "/" + std::to_string(name), std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
+  for (const bool tailroom : {true, false}) {
+    recorded_.tailroom = tailroom;
+    const std::vector<std::uint8_t> bytes = encode_script(recorded_);
+    const std::size_t name =
+        std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    std::ofstream(std::string(folder) + "/" + std::to_string(name), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+  }
 }
 
 void World::record(const std::vector<Frame>& frames, std::uint8_t port, bool from_host) {
@@ -108,6 +160,7 @@ void World::reset() {
   held_.clear();
   settled_.clear();
   arrivals_ = 0;
+  segment_ = 0;
   const auto count = static_cast<std::uint8_t>(lcores.size());
   for (std::uint8_t i = 0; i < count; ++i) {
     Lcore& lcore = *lcores[i];
@@ -120,6 +173,8 @@ void World::reset() {
     lcore.state.answers = AnswerLimits();
     lcore.state.fragments = Fragments(i, count, kSecret, options_.datagrams);
     lcore.state.now_ms = 1000;
+    lcore.aging4 = {};
+    lcore.aging6 = {};
   }
 }
 
@@ -281,6 +336,26 @@ void World::remove_and_reset(std::uint32_t slot) {
   ++snapshot.epoch;
 }
 
+void World::delete_services(bool resets) {
+  std::vector<BindingTable::Change> bindings;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    for (const std::uint32_t slot : {web_slot(i), dns_slot(i)}) {
+      Binding binding = snapshot.bindings->at(slot);
+      binding.state = BindingStateByte::make(BindingState::kRemoved, binding.state.incarnation());
+      binding.resets = resets;
+      bindings.push_back({slot, binding});
+    }
+  }
+  snapshot.bindings = std::make_shared<BindingTable>(snapshot.bindings->with(bindings));
+  auto entry = std::make_shared<AddressEntry>();
+  entry->address = vip;
+  entry->kind = AddressKind::kWithdrawn;
+  snapshot.addresses = std::make_shared<AddressTable>(
+      snapshot.addresses->with(std::vector<AddressTable::Change>{{vip, entry}}));
+  ++snapshot.policy_epoch;
+  ++snapshot.epoch;
+}
+
 void World::add_vip(const IpAddress& other) {
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   entry->address = other;
@@ -426,7 +501,7 @@ void World::settle_held() {
       passenger.errand = Errand::kReleased;
       passenger.lent = fragment.lent;
       carry({&passenger}, lcore);
-      settled_.push_back(passenger.told());
+      settled_.push_back(passenger.told(options_));
       held_.erase(passenger_of(fragment.mbuf));
     }
     for (const HeldFragment& fragment : std::exchange(fragments.discarded(), {})) {
@@ -434,7 +509,7 @@ void World::settle_held() {
       Passenger& passenger = **passenger_of(fragment.mbuf);
       passenger.outcome.verdict = Verdict::kDrop;
       passenger.outcome.drop = fragment.drop;
-      settled_.push_back(passenger.told());
+      settled_.push_back(passenger.told(options_));
       held_.erase(passenger_of(fragment.mbuf));
     }
   }
@@ -452,18 +527,33 @@ void World::advance(std::uint32_t milliseconds) {
   settle_held();
 }
 
+void World::age() {
+  for (const auto& lcore : lcores) {
+    lcore->aging4.run(lcore->state.flows4, lcore->state.now_ms, counters);
+    lcore->aging6.run(lcore->state.flows6, lcore->state.now_ms, counters);
+  }
+}
+
+std::size_t World::held_buffers() const {
+  std::size_t buffers = 0;
+  for (const auto& passenger : held_) {
+    buffers += passenger->mbuf()->nb_segs;
+  }
+  return buffers;
+}
+
 Outcome World::run(const Frame& frame, std::uint8_t port, bool from_host) {
   return run_all({frame}, port, from_host)[0];
 }
 
 Outcome World::run_handed(const Frame& frame, std::uint8_t lcore, Errand errand,
                           BindingRef chosen) {
-  Passenger passenger(frame, kWan, false, options_.tailroom);
+  Passenger passenger(frame, kWan, false, options_);
   passenger.errand = errand;
   passenger.chosen = chosen;
   std::vector<Passenger*> one{&passenger};
   run_on(lcore, one);
-  return passenger.told();
+  return passenger.told(options_);
 }
 
 std::vector<Outcome> World::run_burst(const std::vector<Frame>& frames, std::uint8_t port) {
@@ -475,14 +565,14 @@ std::vector<Outcome> World::run_all(const std::vector<Frame>& frames, std::uint8
   std::vector<std::unique_ptr<Passenger>> passengers;
   std::vector<Passenger*> all;
   for (const Frame& frame : frames) {
-    passengers.push_back(std::make_unique<Passenger>(frame, port, from_host, options_.tailroom));
+    passengers.push_back(std::make_unique<Passenger>(frame, port, from_host, options_, segment_));
     all.push_back(passengers.back().get());
   }
   record(frames, port, from_host);
   carry(all, arrivals_++ % lcores.size());
   std::vector<Outcome> outcomes;
   for (auto& passenger : passengers) {
-    outcomes.push_back(passenger->told());
+    outcomes.push_back(passenger->told(options_));
     if (passenger->outcome.verdict == Verdict::kHoldFragment) {
       held_.push_back(std::move(passenger));
     }

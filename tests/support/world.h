@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/state/aging.h"
 #include "tests/support/frame.h"
 #include "tests/support/script.h"
 
@@ -33,6 +34,11 @@ struct WorldOptions {
   std::uint32_t datagrams = 64;  // fragmented ones under way, of each lcore
   std::size_t tailroom = 2048;   // behind each frame
   bool refuse = false;           // the service without a backend does
+  // Real buffers, for tests that have EAL: each frame lies in some of this pool, which go back to
+  // it with the packet. Null: each lies in memory of its own.
+  rte_mempool* pool = nullptr;
+  // What the worker does with a packet of verdict kFragment; asked for Outcome::pieces.
+  std::vector<Frame> (*cut)(rte_mbuf*, std::uint16_t mtu) = nullptr;
 };
 
 // What became of a packet.
@@ -48,6 +54,7 @@ struct Outcome {
   BindingRef chosen;
   std::uint16_t mtu = 0;  // with kFragment
   Frame frame;
+  std::vector<Frame> pieces;  // with kFragment, where WorldOptions::cut says how
 };
 
 class World {
@@ -70,6 +77,10 @@ class World {
   std::vector<Outcome> run_all(const std::vector<Frame>& frames, std::uint8_t port, bool from_host);
   std::vector<Outcome> run_burst(const std::vector<Frame>& frames, std::uint8_t port);
 
+  // From now on frames come in buffers of so many octets each, the last with what is left; 0: in
+  // one. With WorldOptions::pool only.
+  void set_segments(std::size_t octets) { segment_ = octets; }
+
   // What became of the fragments that were held and have been released or discarded since the last
   // call, in the order in which that happened.
   std::vector<Outcome> take_held();
@@ -77,8 +88,13 @@ class World {
   // reset() goes back to the snapshot that was there at remember(), with empty tables.
   void remember() { remembered_ = snapshot; }
   void reset();
-  // All lcores' clocks.
+  // All lcores' clocks, and the patience of fragments.
   void advance(std::uint32_t milliseconds);
+
+  // As each worker does each turn: what was idle for too long leaves the flow tables.
+  void age();
+  // Buffers that fragments which wait are in.
+  [[nodiscard]] std::size_t held_buffers() const;
 
   // Frames as they arrive: from the client (by way of the router) to the VIP ...
   [[nodiscard]] FrameSpec from_client(std::uint8_t protocol, std::uint16_t client_port,
@@ -91,6 +107,8 @@ class World {
   void set_binding(std::uint32_t slot, BindingState state, std::uint8_t incarnation = 0);
   // Takes an endpoint away whose TCP flows end with it.
   void remove_and_reset(std::uint32_t slot);
+  // All services of the VIP are deleted, and their TCP flows go on or end with them.
+  void delete_services(bool resets = false);
   // The VIP's services on another address too.
   void add_vip(const IpAddress& other);
   // Makes only these backends of a service usable for new flows.
@@ -131,6 +149,8 @@ class World {
     std::vector<std::byte> memory4;
     std::vector<std::byte> memory6;
     LcoreState state;
+    Aging<Family::kIpv4> aging4;
+    Aging<Family::kIpv6> aging6;
   };
   std::vector<std::unique_ptr<Lcore>> lcores;
   LcoreState& state;  // of the first
@@ -158,6 +178,7 @@ class World {
   Snapshot remembered_;
   Script recorded_;  // when SLUICE_CORPUS names a folder for it
   std::uint8_t arrivals_ = 0;
+  std::size_t segment_ = 0;
   std::vector<std::unique_ptr<Passenger>> held_;
   std::vector<Outcome> settled_;
 };

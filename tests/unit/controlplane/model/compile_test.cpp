@@ -72,9 +72,9 @@ struct Compiled {
   std::uint32_t slot_of(const std::string& name, std::size_t i) {
     return compiler.find("cli", {"default", name})->ports[0].endpoints[i].slot;
   }
-  void reclaim(std::uint64_t flows) {
+  bool reclaim(std::uint64_t flows) {
     const auto count = [flows](std::uint32_t) { return flows; };
-    compiler.reclaim(epoch, count, count);
+    return compiler.reclaim(epoch, count, count);
   }
 };
 
@@ -320,8 +320,76 @@ TEST(Compile, ARemovedServiceLeavesNoFrontend) {
   Compiled world;
   world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
   world.drop("web");
-  EXPECT_EQ(world.addresses.find(*parse_ip("192.0.2.1")), nullptr);
+  EXPECT_EQ(world.at("192.0.2.1"), nullptr);
+  EXPECT_FALSE(world.compiler.holds(*parse_ip("192.0.2.1")));
   EXPECT_TRUE(world.compiler.backends().empty());
+}
+
+TEST(Compile, AVipThatServesNothingStaysKnownUntilItsFlowsAreOver) {
+  Compiled world;
+  const IpAddress vip = *parse_ip("192.0.2.1");
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  world.drop("web");
+  const auto kind = [&] { return world.addresses.find(vip)->kind; };
+  EXPECT_EQ(kind(), AddressKind::kWithdrawn);
+  EXPECT_FALSE(world.reclaim(3));
+  world.take();
+  ASSERT_NE(world.addresses.find(vip), nullptr) << "flows of it live";
+  EXPECT_TRUE(world.reclaim(kNoFlows)) << "the next snapshot is another one";
+  world.take();
+  EXPECT_EQ(world.addresses.find(vip), nullptr);
+  EXPECT_FALSE(world.reclaim(kNoFlows));
+}
+
+TEST(Compile, AVipIsKeptForThePortsThatLeftItBeforeTheLastOne) {
+  Compiled world;
+  const IpAddress vip = *parse_ip("192.0.2.1");
+  Service other = service("other", {"192.0.2.1"}, {endpoint("10.0.0.2")});
+  other.ports[0].port = 443;
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  world.put(other);
+  const std::uint32_t web = world.compiler.find("cli", {"default", "web"})->ports[0].id;
+  world.put(service("web", {"192.0.2.9"}, {endpoint("10.0.0.1")}));
+  world.drop("other");
+  const auto only_web = [web](std::uint32_t id) { return std::uint64_t{id == web ? 1U : 0U}; };
+  world.compiler.reclaim(world.epoch, only_web, only_web);
+  world.take();
+  ASSERT_NE(world.addresses.find(vip), nullptr) << "web has flows, perhaps from there";
+  world.reclaim(kNoFlows);
+  world.take();
+  EXPECT_EQ(world.addresses.find(vip), nullptr);
+}
+
+TEST(Compile, AVipThatServesAgainIsAVipAndStaysOne) {
+  Compiled world;
+  const IpAddress vip = *parse_ip("192.0.2.1");
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  world.drop("web");
+  world.put(service("again", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  EXPECT_EQ(world.addresses.find(vip)->kind, AddressKind::kVip);
+  world.reclaim(kNoFlows);
+  world.take();
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1"}));
+}
+
+TEST(Compile, AnswersBearClientsAddressesUntilTheLastDnatFlowIsOver) {
+  Compiled world;
+  Service dnat = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  dnat.mode = ForwardingMode::kDnat;
+  EXPECT_TRUE(world.put(dnat).any_dnat);
+  dnat.mode = ForwardingMode::kFullNat;
+  EXPECT_TRUE(world.put(dnat).any_dnat) << "those that are open stay as they are";
+  world.reclaim(1);
+  EXPECT_TRUE(world.take().any_dnat);
+  EXPECT_TRUE(world.reclaim(kNoFlows));
+  EXPECT_FALSE(world.take().any_dnat);
+  dnat.mode = ForwardingMode::kDnat;
+  EXPECT_TRUE(world.put(dnat).any_dnat);
+  EXPECT_TRUE(world.drop("web").any_dnat);
+  world.reclaim(1);
+  EXPECT_TRUE(world.take().any_dnat);
+  world.reclaim(kNoFlows);
+  EXPECT_FALSE(world.take().any_dnat);
 }
 
 TEST(Compile, AVipSharedByTwoServicesKeepsTheOther) {

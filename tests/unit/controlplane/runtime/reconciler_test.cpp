@@ -184,6 +184,22 @@ TEST(Reconciler, SlotsOfRemovedBackendsComeBackWhileWritesGoOn) {
   EXPECT_GT(refused, 0U) << "the table was never full, so nothing was shown";
 }
 
+TEST(Reconciler, TheAddressOfADeletedServiceGoesWithItsFlowsWithoutAnotherWrite) {
+  NullGateway gateway;
+  ASSERT_TRUE(gateway.reconciler.apply(transaction_of({service_of("web", "203.0.113.1", {})})));
+  model::Transaction removal;
+  removal.provider = "cli";
+  removal.remove = {{"default", "web"}};
+  const auto removed = gateway.reconciler.apply(removal);
+  ASSERT_TRUE(removed);
+  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  while (gateway.reconciler.status().epoch == removed->epoch &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(10ms);
+  }
+  EXPECT_EQ(gateway.reconciler.status().epoch, removed->epoch + 1);
+}
+
 TEST(Reconciler, AWatcherIsToldWhatChangedSinceItLastAsked) {
   NullGateway gateway;
   auto& reconciler = gateway.reconciler;
