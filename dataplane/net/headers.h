@@ -31,6 +31,8 @@ inline constexpr std::uint8_t kProtocolDestinationOptions = 60;
 inline constexpr std::uint8_t kProtocolMobility = 135;
 inline constexpr std::uint8_t kProtocolHip = 139;
 inline constexpr std::uint8_t kProtocolShim6 = 140;
+// So many are walked past, in a packet and in one that an ICMP error quotes.
+inline constexpr unsigned kExtensionHeadersMax = 8;
 
 inline constexpr std::uint8_t kTcpFin = 0x01;
 inline constexpr std::uint8_t kTcpSyn = 0x02;

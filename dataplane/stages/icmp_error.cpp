@@ -14,7 +14,6 @@ namespace {
 
 // Ports and, of UDP, the checksum lie in these; RFC 792 promises no more of the quoted transport.
 constexpr std::uint32_t kQuotedTransport = 8;
-constexpr unsigned kExtensionHeadersMax = 4;
 
 // RFC 792, RFC 4443 §3. A redirect is none: it is for hosts, and never crosses a router.
 bool is_error(const Packet& packet) {

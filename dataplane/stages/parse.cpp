@@ -225,31 +225,6 @@ bool step(const Packet& packet, unsigned count, std::uint32_t end, Ipv6Walk& wal
   return walk.passable;
 }
 
-[[gnu::noinline]] void parse_extension_headers(Burst& burst, Packet& packet, const Ipv6Header* ip) {
-  constexpr unsigned kHeadersMax = 8;
-  const std::uint32_t l3_end = packet.l3_offset + std::uint32_t{packet.l3_length};
-  const std::uint32_t end = std::min<std::uint32_t>(l3_end, packet.mbuf->data_len);
-  Ipv6Walk walk;
-  walk.offset = packet.l4_offset;
-  walk.protocol = packet.protocol;
-  unsigned count = 0;
-  while (count < kHeadersMax && step(packet, count, end, walk)) {
-    ++count;
-  }
-  if (!walk.passable || count == kHeadersMax) {
-    set_key(packet, ip, packet.key6);
-    packet.kind = PacketKind::kExtensionHeader;
-    return;
-  }
-  packet.protocol = walk.protocol;
-  packet.l4_offset = static_cast<std::uint16_t>(walk.offset);
-  if (walk.fragment_header != 0) {
-    parse_fragment(burst, packet, ip, packet.key6, walk.fragment_header);
-  } else {
-    parse_payload(burst, packet, ip, packet.key6, l3_end - walk.offset);
-  }
-}
-
 // RFC 8200 §4: hop-by-hop, routing, fragment, ESP, AH, no next header, destination options,
 // mobility, HIP, shim6.
 bool is_extension_header(std::uint8_t protocol) {
@@ -267,6 +242,32 @@ bool is_extension_header(std::uint8_t protocol) {
       return true;
     default:
       return false;
+  }
+}
+
+[[gnu::noinline]] void parse_extension_headers(Burst& burst, Packet& packet, const Ipv6Header* ip) {
+  const std::uint32_t l3_end = packet.l3_offset + std::uint32_t{packet.l3_length};
+  const std::uint32_t end = std::min<std::uint32_t>(l3_end, packet.mbuf->data_len);
+  Ipv6Walk walk;
+  walk.offset = packet.l4_offset;
+  walk.protocol = packet.protocol;
+  unsigned count = 0;
+  while (count < kExtensionHeadersMax && step(packet, count, end, walk)) {
+    ++count;
+  }
+  // Of a fragment, too: its later ones do not show what stands behind the fragment header, and all
+  // of them must go one way.
+  if (walk.fragment_header != 0) {
+    packet.protocol = walk.protocol;
+    packet.l4_offset = static_cast<std::uint16_t>(walk.offset);
+    parse_fragment(burst, packet, ip, packet.key6, walk.fragment_header);
+  } else if (!walk.passable || is_extension_header(walk.protocol)) {
+    set_key(packet, ip, packet.key6);
+    packet.kind = PacketKind::kExtensionHeader;
+  } else {
+    packet.protocol = walk.protocol;
+    packet.l4_offset = static_cast<std::uint16_t>(walk.offset);
+    parse_payload(burst, packet, ip, packet.key6, l3_end - walk.offset);
   }
 }
 

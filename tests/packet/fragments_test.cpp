@@ -150,12 +150,25 @@ TEST_P(Fragmented, TcpSegmentsInFragmentsFollowTheirFlow) {
 
 TEST_P(Fragmented, TwoClientsWithOneIdentificationDoNotMeetBehindTheGateway) {
   World world(family());
-  const auto fragments = [&](std::uint16_t port) {
-    return split(datagram(world, 1000, port), kPiece, kIdentification + port);
-  };
-  const auto first = frames_of(carry(world, fragments(4000)));
-  const auto second = frames_of(carry(world, fragments(4001)));
-  EXPECT_NE(identification_of(first[0]), identification_of(second[0]));
+  const std::vector<IpAddress> clients{world.client, world.client_on_link};
+  std::vector<Frame> sent;
+  std::vector<std::vector<Frame>> fragments;
+  std::vector<std::vector<Outcome>> carried(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    FrameSpec spec = world.from_client(kProtocolUdp, 4000);
+    spec.source = clients[i];
+    spec.payload = 1000 - i;
+    sent.push_back(make_frame(spec));
+    fragments.push_back(split(sent[i], kPiece, kIdentification));
+  }
+  for (std::size_t piece = 0; piece < fragments[0].size(); ++piece) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      carried[i].push_back(world.run(fragments[i][piece], World::kWan));
+    }
+  }
+  expect_translated(world, sent[0], carried[0], fragments[0].size());
+  expect_translated(world, sent[1], carried[1], fragments[1].size());
+  EXPECT_NE(identification_of(carried[0][0].frame), identification_of(carried[1][0].frame));
 }
 
 TEST_P(Fragmented, AnEchoRequestInFragmentsIsAnsweredInFragments) {
@@ -417,6 +430,40 @@ TEST(Ipv6, OptionsBehindTheFragmentHeaderAreWalkedInTheFirstFragment) {
   ASSERT_EQ(outcomes.size(), 3U);
   const Frame whole = join(frames_of(outcomes));
   EXPECT_EQ(read_frame(without_extensions(whole, plain)).fault, "");
+}
+
+// What is behind the fragment header shows in the first one only.
+std::vector<Frame> esp_fragments(const World& world, const IpAddress& destination) {
+  FrameSpec spec = world.from_client(kProtocolUdp, 4000);
+  spec.destination = destination;
+  spec.payload = 400;
+  Frame frame = make_frame(spec);
+  frame[14 + 6] = kProtocolEsp;
+  return split(frame, kPiece, kIdentification);
+}
+
+TEST(Ipv6, FragmentsOfEspInTransitGoToTheKernelInAnyOrderAlsoBesideDnat) {
+  for (const bool reversed : {false, true}) {
+    World world(Family::kIpv6, {.transit_to_kernel = true, .mode = ForwardingMode::kDnat});
+    std::vector<Frame> fragments = esp_fragments(world, world.stranger);
+    if (reversed) {
+      std::reverse(fragments.begin(), fragments.end());
+    }
+    const std::vector<Outcome> outcomes = carry(world, fragments);
+    ASSERT_EQ(outcomes.size(), fragments.size());
+    for (const Outcome& outcome : outcomes) {
+      EXPECT_EQ(outcome.verdict, Verdict::kPunt) << name_of(outcome.drop);
+      EXPECT_NE(std::find(fragments.begin(), fragments.end(), outcome.frame), fragments.end());
+    }
+  }
+}
+
+TEST(Ipv6, FragmentsOfEspForAVipWaitForNothing) {
+  World world(Family::kIpv6);
+  for (const Frame& fragment : esp_fragments(world, world.vip)) {
+    EXPECT_EQ(name_of(world.run(fragment, World::kWan).drop), name_of(Drop::kFragment));
+  }
+  EXPECT_EQ(world.held(), 0U);
 }
 
 }  // namespace

@@ -371,5 +371,25 @@ TEST_P(FamilyTest, ErrorsThatCannotBeTrustedAreDroppedByNameAndNeverAnswered) {
   }
 }
 
+TEST(Ipv6, AnErrorAboutAPacketWithAllTheExtensionHeadersItMayHaveReachesItsSender) {
+  World world(Family::kIpv6);
+  open(world, kProtocolUdp);
+  FrameSpec spec = world.from_client(kProtocolUdp, 4321);
+  spec.payload = 100;
+  const Frame sent = with_extensions(
+      make_frame(spec), 60,
+      std::vector(kExtensionHeadersMax, std::vector<std::uint8_t>{0, 0, 1, 4, 0, 0, 0, 0}),
+      std::vector<std::uint8_t>(kExtensionHeadersMax - 1, 60));
+  const Outcome there = world.run(sent, World::kWan);
+  ASSERT_EQ(there.verdict, Verdict::kTransmit) << name_of(there.drop);
+  const Frame about = ip_of(there.frame);
+  const Outcome back = world.run(
+      make_error(from_backend_side(world), 1, 4, 0, there.frame, about.size()), World::kLan);
+  ASSERT_EQ(back.verdict, Verdict::kTransmit) << name_of(back.drop);
+  EXPECT_EQ(read_frame(back.frame).fault, "");
+  EXPECT_EQ(read_frame(back.frame).destination, world.client);
+  expect_quotes(back.frame, sent, about.size());
+}
+
 }  // namespace
 }  // namespace sluice::testing

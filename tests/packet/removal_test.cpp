@@ -123,7 +123,7 @@ TEST_P(Removal, AnIcmpErrorEndsNothing) {
   take_away();
   FrameSpec outer = world.answer_to(syn.frame);
   const bool ipv4 = world.family == Family::kIpv4;
-  const Frame error = make_error(outer, ipv4 ? 3 : 1, ipv4 ? 1 : 3, 0, ip_of(syn.frame), 28);
+  const Frame error = make_error(outer, ipv4 ? 3 : 1, ipv4 ? 1 : 3, 0, syn.frame, 68);
   world.run(error, World::kLan);
   EXPECT_EQ(world.flows().size(), 1U);
 }
