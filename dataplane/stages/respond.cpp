@@ -74,7 +74,8 @@ Be16 icmp6_checksum(const Ipv6Header* ip, const std::uint8_t* message, std::uint
 
 // RFC 4861 §7.1.1, all of it that matters for an answer.
 bool is_valid_solicitation(const Packet& packet, const Ipv6Header* ip, const IcmpHeader* icmp) {
-  const std::uint16_t length = ip->payload_length.host();
+  const auto length =
+      static_cast<std::uint16_t>(packet.l3_length - (packet.l4_offset - packet.l3_offset));
   const auto* message = reinterpret_cast<const std::uint8_t*>(icmp);
   return ip->hop_limit == kNdHopLimit && icmp->code == 0 &&
          length >= kNeighborMessageWithoutOption &&
@@ -124,6 +125,10 @@ void respond_solicitation(Packet& packet, const Snapshot& snapshot) {
   const PortFacts& port = snapshot.ports[packet.rx_port];
   auto* ip = packet.at<Ipv6Header>(packet.l3_offset);
   auto* message = packet.at<NeighborMessage>(packet.l4_offset);
+  if (packet.l4_offset != packet.l3_offset + sizeof(Ipv6Header)) {
+    pass_on(packet, port);  // nobody sends such ones, and an answer would have to lose the headers
+    return;
+  }
   if (!is_valid_solicitation(packet, ip, &message->icmp)) {
     packet.decide_drop(Drop::kTransportHeader);
     return;

@@ -191,5 +191,15 @@ TEST_P(FamilyTest, AnAnnouncementThatDoesNotFitIsNotWritten) {
   EXPECT_FALSE(write_announcement(&mbuf, world.wan_mac, world.vip));
 }
 
+TEST(Ipv6, ASolicitationBehindExtensionHeadersIsTheKernels) {
+  World world(Family::kIpv6);
+  for (const IpAddress& target : {world.vip, world.wan_host}) {
+    const Frame sent = with_extensions(who_has(world, target), 60, {{0, 0, 1, 4, 0, 0, 0, 0}});
+    const Outcome outcome = world.run(sent, World::kWan);
+    EXPECT_EQ(outcome.verdict, Verdict::kPunt) << name_of(outcome.drop);
+    EXPECT_EQ(outcome.frame, sent) << "and not answered";
+  }
+}
+
 }  // namespace
 }  // namespace sluice::testing
