@@ -48,13 +48,15 @@ int run_worker(void* worker) {
 struct Dataplane::Parts {
   explicit Parts(const DataplaneSettings& wanted) : settings(wanted), eal(wanted) {
     unsigned largest = 2048;
+    unsigned sending = 0;  // what an lcore's queues of all devices keep until they have sent it
     for (const PortSettings& port : settings.ports) {
       largest = std::max(largest, port.mtu + 64U);
+      sending += port.vlan == 0 ? port.tx_descriptors : 0U;
     }
     const auto lcores = static_cast<unsigned>(settings.lcores.size());
     punt_pool = make_pool("punt", 4095, largest);
     fragment_pool =
-        make_pool("fragments", (Fragments::kHeld + 16 * kBurstMax) * lcores - 1, largest);
+        make_pool("fragments", (Fragments::kHeld + 16 * kBurstMax + sending) * lcores - 1, largest);
     hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
     for (std::size_t i = 0; i < settings.ports.size(); ++i) {
       const std::string setting = "ports[" + std::to_string(i) + "]";

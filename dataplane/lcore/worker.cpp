@@ -334,10 +334,10 @@ void Worker::transmit_fragments(rte_mbuf* mbuf, std::uint8_t port, std::uint16_t
 
 // Its way out was not known when it was held, so nobody has looked at the MTU.
 void Worker::transmit_held(const HeldPacket& held) {
-  const auto* ethernet = rte_pktmbuf_mtod(held.mbuf, const EthernetHeader*);
-  if (held.mbuf->pkt_len <= sizeof(EthernetHeader) + held.mtu) {
+  if (ip_length(held.mbuf) <= held.mtu) {
     transmit(held.mbuf, held.out_port);
-  } else if (may_fragment(ethernet)) {
+  } else if (may_fragment(rte_pktmbuf_mtod(held.mbuf, const EthernetHeader*))) {
+    identify(held.mbuf, state_.fragments.next_identification());
     transmit_fragments(held.mbuf, held.out_port, held.mtu);
   } else {
     drop(held.mbuf, Drop::kMtuExceeded);

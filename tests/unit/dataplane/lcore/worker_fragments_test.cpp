@@ -140,7 +140,23 @@ TEST_F(FragmentsTest, APacketHeldForItsNeighbourIsCutWhenItGoes) {
   }
   gateway.publish();
   gateway.turns(1);
-  expect_cut(gateway.lan.all_sent(), sent, 1300);
+  const std::vector<Frame> frames = gateway.lan.all_sent();
+  expect_cut(frames, sent, 1300);
+  EXPECT_NE(identification_of(frames.at(0)), identification_of(sent));
+  EXPECT_EQ(identification_of(frames.at(0)), identification_of(frames.at(1)));
+}
+
+TEST_F(FragmentsTest, APacketThatFitsWithoutItsTrailerIsSentAfterItWasHeld) {
+  Gateway gateway({.world = {.lan_mtu = 1300}});
+  gateway.set_backends(NextHop::State::kUnresolved);
+  Frame sent = datagram(gateway, 1300 - 28);
+  sent.resize(sent.size() + 4);
+  gateway.arrive(gateway.wan, sent);
+  gateway.turns(1);
+  gateway.set_backends(NextHop::State::kReachable);
+  gateway.turns(1);
+  ASSERT_TRUE(gateway.lan.sent());
+  EXPECT_EQ(gateway.all_drops(), 0U);
 }
 
 TEST_F(FragmentsTest, WithoutBuffersAPacketIsDroppedAndCounted) {
@@ -183,6 +199,21 @@ TEST_P(InSegments, APacketInSeveralBuffersIsForwardedWhole) {
   EXPECT_EQ(gateway.all_drops(), 0U);
 }
 
+TEST_P(InSegments, APacketTooLargeForTheWayOutIsCut) {
+  const auto [family, octets, takes_segments] = GetParam();
+  if (family == Family::kIpv6) {
+    return;  // never cut
+  }
+  Gateway gateway({.family = family, .world = {.lan_mtu = 1300}, .takes_segments = takes_segments});
+  const TestPool small(1023, static_cast<std::uint16_t>(std::max<std::size_t>(octets, 128)));
+  const Frame sent = datagram(gateway, 1400, true);
+  gateway.wan.arrive(small.make_segments(sent, octets));
+  gateway.turns(1);
+  expect_cut(gateway.lan.all_sent(), sent, 1300);
+  EXPECT_EQ(gateway.all_drops(), 0U);
+  EXPECT_EQ(gateway.fragment_pool.in_use(), 0U);
+}
+
 TEST_P(InSegments, ASenderIsToldAboutAPacketInSeveralBuffers) {
   const auto [family, octets, takes_segments] = GetParam();
   Gateway gateway({.family = family, .world = {.lan_mtu = 1300}});
@@ -209,7 +240,9 @@ TEST_P(OfBothFamilies, AJumboFrameIsForwardedWholeInOneBufferAndInSeveral) {
   gateway.wan.arrive(large.make(sent));
   gateway.wan.arrive(gateway.pool.make_segments(sent, 2048));
   gateway.turns(1);
-  for (const Frame& frame : gateway.lan.all_sent()) {
+  const std::vector<Frame> frames = gateway.lan.all_sent();
+  ASSERT_EQ(frames.size(), 2U);
+  for (const Frame& frame : frames) {
     EXPECT_EQ(read_frame(frame).fault, "");
     EXPECT_EQ(read_frame(frame).payload, read_frame(sent).payload);
   }
