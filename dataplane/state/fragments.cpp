@@ -130,7 +130,7 @@ void for_each_word(Words& words, std::uint32_t first, std::uint32_t last, Call&&
 
 }  // namespace
 
-// RFC 5722 §4, with what RFC 8200 §4.5 says of exact repetitions.
+// RFC 5722 §4; repetitions, also of a part of what has come, are no overlaps (see the header).
 Drop Fragments::note(Datagram& datagram, const FragmentRange& range) {
   const std::uint32_t end = range.offset + range.length;
   const std::uint32_t first = range.offset / 8;

@@ -62,8 +62,9 @@ struct HeldFragment {
 // kDatagramsPerClient a client's new one ends its own oldest, beyond kDatagrams in all the oldest
 // of all; fragments that wait are bounded per client and in all as well. Clients are told apart by
 // a keyed hash: two that meet in it, one chance in 8192, share their quota. Overlapping fragments
-// kill their datagram, an exact or contained repetition is dropped alone (RFC 5722 §4, RFC 8200
-// §4.5). Every datagram gets a new identification, unique among all lcores: behind a NAT those of
+// kill their datagram (RFC 5722 §4). A repetition is dropped alone: an exact one as RFC 8200 §4.5
+// allows, and, beyond it, one that lies within what has come, since which octets came is known but
+// not their boundaries; none of its octets goes on, so nothing is overwritten. Every datagram gets a new identification, unique among all lcores: behind a NAT those of
 // different senders would meet (RFC 6864 §5.3.1).
 //
 // All memory is taken when it is made. Nothing here sends or frees: fragments to go on and

@@ -215,6 +215,7 @@ TEST_P(AffinityLcores, FragmentsOfANewFlowDoNotOvertakeTheFirstOnItsWayToTheKeep
     std::vector<Frame> frames;
     const auto take = [&](const std::vector<Outcome>& outcomes) {
       for (const Outcome& outcome : outcomes) {
+        ASSERT_LE(outcome.hops, 4U);  // reassembly, flow, keeper, and back
         if (outcome.verdict != Verdict::kHoldFragment) {
           ASSERT_EQ(outcome.verdict, Verdict::kTransmit) << name_of(outcome.drop);
           frames.push_back(outcome.frame);

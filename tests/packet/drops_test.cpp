@@ -310,25 +310,32 @@ class FamilyTest : public ::testing::TestWithParam<Family> {};
 INSTANTIATE_TEST_SUITE_P(BothFamilies, FamilyTest, ::testing::Values(Family::kIpv4, Family::kIpv6));
 
 TEST_P(FamilyTest, AFullFlowTableDropsNewFlowsAndKeepsOldOnes) {
-  World world(GetParam(), {.lcores = 1, .flows = 2});
-  const Frame first = make_frame(world.from_client(kProtocolUdp, 4000));
-  EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);
-  EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolUdp, 4001)), World::kWan).verdict,
-            Verdict::kTransmit);
-  const Outcome third = world.run(make_frame(world.from_client(kProtocolUdp, 4002)), World::kWan);
-  EXPECT_EQ(third.drop, Drop::kFlowTableFull);
-  EXPECT_EQ(world.counters.services[World::kDnsId].drops.get(), 1U);
-  EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);
+  for (const std::uint8_t protocol : {kProtocolUdp, kProtocolTcp}) {
+    World world(GetParam(), {.lcores = 1, .flows = 2});
+    const auto send = [&](std::uint16_t port) {
+      return world.run(make_frame(world.from_client(protocol, port)), World::kWan);
+    };
+    EXPECT_EQ(send(4000).verdict, Verdict::kTransmit);
+    EXPECT_EQ(send(4001).verdict, Verdict::kTransmit);
+    EXPECT_EQ(send(4002).drop, Drop::kFlowTableFull);
+    const std::uint32_t id = protocol == kProtocolUdp ? World::kDnsId : World::kWebId;
+    EXPECT_EQ(world.counters.services[id].drops.get(), 1U);
+    EXPECT_EQ(send(4000).verdict, Verdict::kTransmit);
+  }
 }
 
 TEST_P(FamilyTest, ExhaustedSnatPortsDropNewFlowsAndKeepOldOnes) {
-  World world(GetParam(), {.lcores = 1, .snat_port_begin = 20'000, .snat_port_end = 20'001});
-  world.set_dns_backends({0});
-  const Frame first = make_frame(world.from_client(kProtocolUdp, 4000));
-  EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);
-  EXPECT_EQ(world.run(make_frame(world.from_client(kProtocolUdp, 4001)), World::kWan).drop,
-            Drop::kSnatExhausted);
-  EXPECT_EQ(world.run(first, World::kWan).verdict, Verdict::kTransmit);
+  for (const std::uint8_t protocol : {kProtocolUdp, kProtocolTcp}) {
+    World world(GetParam(), {.lcores = 1, .snat_port_begin = 20'000, .snat_port_end = 20'001});
+    world.set_dns_backends({0});
+    world.set_web_backends({0});
+    const auto send = [&](std::uint16_t port) {
+      return world.run(make_frame(world.from_client(protocol, port)), World::kWan);
+    };
+    EXPECT_EQ(send(4000).verdict, Verdict::kTransmit);
+    EXPECT_EQ(send(4001).drop, Drop::kSnatExhausted);
+    EXPECT_EQ(send(4000).verdict, Verdict::kTransmit);
+  }
 }
 
 TEST_P(FamilyTest, AnEchoToAVipWithoutBackendsIsNotAnswered) {

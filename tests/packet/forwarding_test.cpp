@@ -62,6 +62,35 @@ TEST_P(FamilyTest, AUdpDatagramGoesToABackendAndItsAnswerLooksLikeTheVips) {
   expect_there_and_back(GetParam(), kProtocolUdp);
 }
 
+// RFC 5382 lets a NAT judge windows; this one does not, so nothing of them may reach the wrong end.
+TEST_P(FamilyTest, SegmentsFarOutOfWindowAreTranslatedFromBothSides) {
+  World world(GetParam());
+  const std::size_t sequence = GetParam() == Family::kIpv4 ? 38 : 58;
+  const auto wild = [&](const FrameSpec& spec, std::uint8_t value) {
+    Frame frame = make_frame(spec);
+    std::fill_n(frame.begin() + static_cast<std::ptrdiff_t>(sequence), 8, value);
+    fix_checksums(frame);
+    return frame;
+  };
+  const Outcome syn = world.run(make_frame(world.from_client(kProtocolTcp, 4000)), World::kWan);
+  world.run(make_frame(world.answer_to(syn.frame)), World::kLan);
+  for (const std::uint8_t value : std::vector<std::uint8_t>{0x00, 0x01, 0x7f, 0x80, 0xff}) {
+    const Frame from_client = wild(world.from_client(kProtocolTcp, 4000, kTcpAck), value);
+    const Frame from_backend = wild(world.answer_to(syn.frame, kTcpAck), value);
+    for (const auto& [frame, port] :
+         {std::pair(from_client, World::kWan), std::pair(from_backend, World::kLan)}) {
+      const Outcome outcome = world.run(frame, port);
+      ASSERT_EQ(outcome.verdict, Verdict::kTransmit) << name_of(outcome.drop);
+      const FrameFacts facts = read_frame(outcome.frame);
+      EXPECT_EQ(facts.fault, "");
+      EXPECT_EQ(facts.source, port == World::kWan ? world.snat : world.vip);
+      EXPECT_EQ(outcome.frame[sequence], value);
+      EXPECT_EQ(outcome.frame[sequence + 7], value);
+    }
+  }
+  EXPECT_EQ(world.flows().at(0).state, "established");
+}
+
 TEST_P(FamilyTest, EveryPayloadLengthKeepsItsChecksums) {
   World world(GetParam());
   for (std::size_t payload = 0; payload < 120; ++payload) {
