@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whatever arrives, in whatever order: parse to refuse under the address and undefined behaviour
 // sanitizers, with what must hold after each step checked by judges that share no code with the
-// stages. An input is a Script. `make fuzz` runs it; a file given as argument is replayed.
+// stages: what is transmitted, what a packet is cut into, that each has one verdict and every
+// buffer goes back to its pool. An input is a Script. `make fuzz` runs it; a file given as argument
+// is replayed.
+#include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/fragmentation.h"
 #include "tests/support/script.h"
 #include "tests/support/world.h"
 
+#include <rte_mbuf.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
+#include <sanitizer/asan_interface.h>
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
 
@@ -18,6 +26,7 @@ namespace {
 
 constexpr std::size_t kStepsMax = 64;
 constexpr std::size_t kTogetherMax = 16;
+constexpr std::size_t kSegmentMin = 14;  // octets in a buffer of a frame in several
 constexpr std::uint16_t kNarrowMtu = 1300;
 
 void require(bool holds, const char* what) {
@@ -25,6 +34,51 @@ void require(bool holds, const char* what) {
     std::fprintf(stderr, "pipeline_fuzz: does not hold: %s\n", what);
     std::abort();
   }
+}
+
+// EAL without hugepages, for the life of the program.
+void start_eal() {
+  DataplaneSettings settings;
+  settings.memory_bytes = 128ULL << 20U;
+  settings.hugepages = false;
+  static const Eal eal(settings);
+}
+
+// Behind each buffer lies what a sanitizer lets nobody touch.
+rte_mempool* pool() {
+  constexpr std::uint16_t kFence = 64;
+  constexpr unsigned kBuffers = 8191;  // all frames of a script in the smallest segments
+  static rte_mempool* made = [] {
+    start_eal();
+    rte_mempool* fresh = rte_pktmbuf_pool_create(
+        "fuzz", kBuffers, 0, 0, RTE_PKTMBUF_HEADROOM + 2048 + kFence, SOCKET_ID_ANY);
+    require(fresh != nullptr, "there is room for a packet pool");
+    rte_mempool_obj_iter(
+        fresh,
+        [](rte_mempool*, void*, void* object, unsigned) {
+          auto* mbuf = static_cast<rte_mbuf*>(object);
+          mbuf->buf_len = static_cast<std::uint16_t>(mbuf->buf_len - kFence);
+          ASAN_POISON_MEMORY_REGION(static_cast<char*>(mbuf->buf_addr) + mbuf->buf_len, kFence);
+        },
+        nullptr);
+    return fresh;
+  }();
+  return made;
+}
+
+// As the worker does it.
+std::vector<Frame> cut(rte_mbuf* mbuf, std::uint16_t mtu) {
+  rte_mbuf* made[kFragmentsMax];
+  const std::uint32_t count = fragment(mbuf, mtu, pool(), made);
+  std::vector<Frame> pieces;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto* begin = rte_pktmbuf_mtod(made[i], const std::uint8_t*);
+    require(made[i]->nb_segs == 1 && made[i]->pkt_len == made[i]->data_len,
+            "a piece is in one buffer");
+    pieces.emplace_back(begin, begin + made[i]->data_len);
+    rte_pktmbuf_free(made[i]);
+  }
+  return pieces;
 }
 
 WorldOptions options_of(const Script& script) {
@@ -38,6 +92,8 @@ WorldOptions options_of(const Script& script) {
   options.refuse = script.refuses;
   options.tailroom = script.tailroom ? 256 : 0;
   options.transit_to_kernel = true;
+  options.pool = pool();
+  options.cut = cut;
   return options;
 }
 
@@ -62,6 +118,40 @@ void check_flows(const FlowTable<F>& flows) {
   require(flows.size() <= flows.capacity(), "the flow table is bounded");
 }
 
+std::size_t word_at(const Frame& frame, std::size_t at) {
+  return static_cast<std::size_t>(frame[at] << 8U | frame[at + 1]);
+}
+std::size_t header_of(const Frame& frame) {
+  return (frame[14] & 0xfU) * std::size_t{4};
+}
+
+// RFC 791 §3.2: the pieces follow each other without a gap, are the frame's octets, and the last
+// one is as much a last one as the frame was.
+void judge_pieces(const Frame& frame, const std::vector<Frame>& pieces, std::size_t mtu) {
+  require(pieces.size() > 1, "what is cut is cut into pieces");
+  std::size_t at = 14 + header_of(frame);
+  const std::size_t end = 14 + word_at(frame, 16);
+  std::size_t offset = word_at(frame, 20) & 0x1fffU;
+  for (const Frame& piece : pieces) {
+    require(has_ipv4_header(piece) && ip_checksum_fixed(piece) == piece, "a piece has its header");
+    const std::size_t length = word_at(piece, 16);
+    require(length <= mtu && 14 + length == piece.size(), "a piece fits the way out");
+    require(word_at(piece, 18) == word_at(frame, 18), "pieces have one identification");
+    require((word_at(piece, 20) & 0x1fffU) == offset, "a piece goes on where the last one ended");
+    const std::size_t octets = length - header_of(piece);
+    require(at + octets <= end &&
+                std::equal(piece.end() - static_cast<std::ptrdiff_t>(octets), piece.end(),
+                           frame.begin() + static_cast<std::ptrdiff_t>(at)),
+            "a piece has its octets");
+    at += octets;
+    offset += octets / 8;
+    const bool more = at != end || (word_at(frame, 20) & 0x2000U) != 0;
+    require(more == ((word_at(piece, 20) & 0x2000U) != 0) && (!more || octets % 8 == 0),
+            "only the last piece ends the datagram");
+  }
+  require(at == end, "the pieces are all of it");
+}
+
 class Run {
  public:
   Run(const Script& script, World& world) : script_(script), world_(world) {}
@@ -78,6 +168,7 @@ class Run {
     world_.advance(Fragments::kPatienceMs);
     settle();
     require(world_.held() == 0, "no fragment waits for ever");
+    require(rte_mempool_in_use_count(pool()) == 0, "no buffer is lost");
   }
 
  private:
@@ -85,6 +176,7 @@ class Run {
     Frame frame;
     std::uint8_t port;
     bool from_host;
+    std::size_t segment;  // octets in each buffer; 0: all
   };
 
   void take(const Step& step) {
@@ -114,7 +206,9 @@ class Run {
       case Step::Kind::kTime:
         arrive();
         world_.advance(std::uint32_t{step.value} * 100);
+        world_.age();
         settle();
+        check_tables();
         break;
       case Step::Kind::kBinding:
         arrive();
@@ -134,10 +228,12 @@ class Run {
   }
 
   void add(const Step& step, const Frame& frame) {
-    if (!burst_.empty() && (burst_[0].port != step.port || burst_[0].from_host != step.from_host)) {
+    const std::size_t segment = step.in_segments ? kSegmentMin + step.value : 0;
+    if (!burst_.empty() && (burst_[0].port != step.port || burst_[0].from_host != step.from_host ||
+                            burst_[0].segment != segment)) {
       arrive();
     }
-    burst_.push_back({frame, step.port, step.from_host});
+    burst_.push_back({frame, step.port, step.from_host, segment});
     if (!step.together || burst_.size() == kTogetherMax) {
       arrive();
     }
@@ -152,6 +248,7 @@ class Run {
       frames.push_back(arrival.frame);
     }
     const std::uint64_t before = all_drops();
+    world_.set_segments(burst_[0].segment);
     const std::vector<Outcome> outcomes =
         world_.run_all(frames, burst_[0].port, burst_[0].from_host);
     std::uint64_t dropped = 0;
@@ -215,6 +312,7 @@ class Run {
     if (outcome.verdict == Verdict::kFragment) {
       require(has_ipv4_header(frame) && length > mtu && (frame[20] & 0x40U) == 0,
               "only IPv4 that is too large and may be cut is cut");
+      judge_pieces(frame, outcome.pieces, mtu);
     } else if (crosses) {
       require(length <= mtu, "it fits the way out");
     }
@@ -235,6 +333,7 @@ class Run {
       require(lcore->state.fragments.datagrams() <= 4, "datagrams under way are bounded");
     }
     require(held == world_.held(), "every fragment that waits is known, and no other");
+    require(rte_mempool_in_use_count(pool()) == world_.held_buffers(), "no buffer is lost");
   }
 
   [[nodiscard]] std::uint64_t all_drops() const {
@@ -286,7 +385,10 @@ void mutate_step(Script& script, std::minstd_rand& random) {
     mutate_frame(step.frame, random);
     return;
   }
-  switch (random() % 5) {
+  switch (random() % 6) {
+    case 4:
+      step.in_segments = !step.in_segments;
+      break;
     case 0:
       step.value = static_cast<std::uint8_t>(random());
       break;
@@ -329,7 +431,10 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
     return LLVMFuzzerMutate(data, size, max_size);
   }
   mutate_step(script, random);
-  const std::vector<std::uint8_t> bytes = encode_script(script);
+  std::vector<std::uint8_t> bytes = encode_script(script);
+  if (random() % 16 == 0) {
+    bytes[0] ^= static_cast<std::uint8_t>(1U << (random() % 6));  // what kind of World
+  }
   const std::size_t length = std::min(bytes.size(), max_size);
   std::memcpy(data, bytes.data(), length);
   return length;
