@@ -24,22 +24,36 @@ using ChecksumSum = std::uint64_t;
   return static_cast<std::uint16_t>(sum);
 }
 
-// Sum over `bytes`; an odd last byte is padded with zero (RFC 1071 §4.1). Up to 2^32 bytes.
+// Sum over `bytes`, of any number; an odd last byte is padded with zero (RFC 1071 §4.1). Eight at a
+// time: what a 64-bit sum carries out counts one (RFC 1071 §2 B).
 [[nodiscard]] inline ChecksumSum checksum_sum(std::span<const std::uint8_t> bytes,
                                               ChecksumSum sum = 0) {
-  std::size_t i = 0;
-  for (; i + 4 <= bytes.size(); i += 4) {
-    std::uint32_t word = 0;
-    std::memcpy(&word, bytes.data() + i, sizeof(word));
+  const auto add = [&sum](std::uint64_t word) {
     sum += word;
+    sum += sum < word ? 1 : 0;
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    add(load<std::uint64_t>(bytes.data() + i));
+  }
+  if (i + 4 <= bytes.size()) {
+    add(load<std::uint32_t>(bytes.data() + i));
+    i += 4;
   }
   std::uint32_t rest = 0;
   std::memcpy(&rest, bytes.data() + i, bytes.size() - i);
-  return sum + rest;
+  add(rest);
+  return sum;
 }
 
 [[nodiscard]] constexpr std::uint16_t checksum_finish(ChecksumSum sum) {
   return static_cast<std::uint16_t>(~fold(sum));
+}
+
+// Whether data that bears its checksum sums to 0xffff, as it must. The same as fold(sum) == 0xffff:
+// folding keeps a sum modulo 0xffff, and only an empty sum folds to 0.
+[[nodiscard]] constexpr bool is_checksum_good(ChecksumSum sum) {
+  return sum % 0xffff == 0 && sum != 0;
 }
 
 // The pseudo-header's part of a TCP, UDP or ICMPv6 checksum (RFC 9293 §3.1, RFC 8200 §8.1).
@@ -75,6 +89,16 @@ struct ChecksumDelta {
   std::uint32_t sum = static_cast<std::uint16_t>(~checksum.raw);
   sum += delta.raw;
   sum = (sum & 0xffff) + (sum >> 16);
+  return Be16{static_cast<std::uint16_t>(~sum)};
+}
+
+// By two deltas at once.
+[[nodiscard]] constexpr Be16 checksum_update(Be16 checksum, ChecksumDelta first,
+                                             ChecksumDelta second) {
+  std::uint32_t sum = static_cast<std::uint16_t>(~checksum.raw);
+  sum += std::uint32_t{first.raw} + second.raw;
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum += sum >> 16;
   return Be16{static_cast<std::uint16_t>(~sum)};
 }
 

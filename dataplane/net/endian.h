@@ -5,6 +5,7 @@
 #include <compare>
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 
 namespace sluice {
 
@@ -35,6 +36,18 @@ struct BigEndian {
   friend constexpr bool operator==(BigEndian, BigEndian) = default;
   friend constexpr auto operator<=>(BigEndian a, BigEndian b) { return a.host() <=> b.host(); }
 };
+
+// Memory that is aligned to nothing, as a value of this size; `raw` order.
+template <std::unsigned_integral T>
+[[nodiscard]] inline T load(const void* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+template <std::unsigned_integral T>
+inline void store(void* to, T value) {
+  std::memcpy(to, &value, sizeof(value));
+}
 
 using Be16 = BigEndian<std::uint16_t>;
 using Be32 = BigEndian<std::uint32_t>;

@@ -33,8 +33,17 @@ struct BindingStateByte {
     return BindingState{static_cast<std::uint8_t>(raw & 3U)};
   }
   [[nodiscard]] constexpr std::uint8_t incarnation() const { return raw >> 2U; }
+  // Active or draining, and still of this incarnation.
+  [[nodiscard]] constexpr bool keeps_flows(std::uint32_t of_incarnation) const {
+    return (raw ^ of_incarnation << 2U) - 1 < 2;
+  }
   friend constexpr bool operator==(BindingStateByte, BindingStateByte) = default;
 };
+static_assert(BindingStateByte::make(BindingState::kActive, 63).keeps_flows(63));
+static_assert(BindingStateByte::make(BindingState::kDraining, 5).keeps_flows(5));
+static_assert(!BindingStateByte::make(BindingState::kRemoved, 5).keeps_flows(5));
+static_assert(!BindingStateByte::make(BindingState::kFree, 5).keeps_flows(5));
+static_assert(!BindingStateByte::make(BindingState::kActive, 4).keeps_flows(5));
 
 // Names a binding for longer than its slot does, wherever a snapshot may have changed since.
 struct BindingRef {
@@ -66,6 +75,11 @@ class BindingTable {
   [[nodiscard]] BindingStateByte state(std::uint32_t slot) const {
     const std::uint32_t chunk = slot / kChunk;
     return chunk < chunks_.size() ? chunks_[chunk]->states[slot % kChunk] : BindingStateByte{};
+  }
+  // The same for a slot that a flow has: it was within capacity once, and no table is smaller than
+  // the one before it.
+  [[nodiscard]] BindingStateByte state_of_flow(std::uint32_t slot) const {
+    return chunks_[slot / kChunk]->states[slot % kChunk];
   }
   // Null for a slot beyond capacity.
   [[nodiscard]] const Binding* find(std::uint32_t slot) const {

@@ -211,8 +211,7 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     return;
   }
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
-  flow.to_backend = there.next_hop;
-  flow.to_client = back.next_hop;
+  flow.next_hop = {there.next_hop, back.next_hop};
   if ((flow.state == FlowState::kTcpHalfOpen || flows.size() == flows.capacity()) &&
       !make_room(flow.state, flows, state.now_ms, state.counters)) {
     packet.decide_drop(Drop::kFlowTableFull);

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Is there a flow? One pass each over the packets of a family: hash and bucket prefetch; tag
 // compare and entry prefetch; key compare. A hit whose entry was judged by this snapshot's epochs
-// and whose binding still stands needs nothing else; the others are judged again, once.
+// and whose binding still stands is carried in that last pass, which is the whole way of nearly
+// every packet; the others are judged again, once, and go on.
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/stages/rewrite.h"
 #include "dataplane/state/aging.h"
+#include "dataplane/state/tcp_state.h"
 
 namespace sluice {
 namespace {
 
 struct Lane {
   std::uint32_t count = 0;
-  std::array<std::uint8_t, kBurstMax> index;
+  std::array<Packet*, kBurstMax> packets;
 };
 
 template <Family F>
 bool stands(const FlowHot<F>& flow, const Snapshot& snapshot) {
-  const BindingStateByte binding = snapshot.bindings->state(flow.binding_slot);
-  const bool usable = binding == BindingStateByte::make(BindingState::kActive, flow.incarnation) ||
-                      binding == BindingStateByte::make(BindingState::kDraining, flow.incarnation);
-  return usable && flow.policy_epoch == snapshot.policy_epoch &&
-         flow.route_epoch == snapshot.route_epoch && flow.state <= FlowState::kTcpEstablished;
+  return snapshot.bindings->state_of_flow(flow.binding_slot).keeps_flows(flow.incarnation) &&
+         flow.policy_epoch == snapshot.policy_epoch && flow.route_epoch == snapshot.route_epoch &&
+         flow.state <= FlowState::kTcpEstablished;
 }
 
 bool is_new_connection(const Packet& packet, FlowRef ref) {
@@ -74,7 +75,7 @@ bool shut_out(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
 
 // What a packet gets whose flow does not stand as it is: the flow, or none.
 template <Family F>
-FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
+[[gnu::noinline]] FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   FlowHot<F>& flow = flows.hot(ref.index());
   // First, as whoever is shut out is told nothing of his flow either.
@@ -108,31 +109,67 @@ FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
   flow.policy_epoch = snapshot.policy_epoch;
   if (flow.route_epoch != snapshot.route_epoch) {
     flow.route_epoch = snapshot.route_epoch;
-    flow.to_backend = kNoNextHop;
-    flow.to_client = kNoNextHop;
+    flow.next_hop = {kNoNextHop, kNoNextHop};
   }
   return ref;
 }
 
+// A packet for whose flow nothing changes by it, translated and forwarded here and now: all an
+// established flow costs. False, and nothing has been done, for any that asks for more: errors and
+// fragments, TCP that opens or closes, a TTL used up, a next hop that is not known or too narrow.
 template <Family F>
-void find_flows(Burst& burst, const Lane& lane, const Snapshot& snapshot, LcoreState& state) {
+[[gnu::always_inline]] inline bool carry(Packet& packet, FlowHot<F>& flow,
+                                         const NextHopTable& next_hops, std::uint32_t now_ms) {
+  const std::size_t from = at(packet.flow.direction());
+  const NextHop& next_hop = next_hops.at(flow.next_hop[from]);
+  const std::uint32_t bytes = flow.bytes[from] + packet.l3_length;
+  if (packet.kind != PacketKind::kTransport || next_hop.state != NextHop::State::kReachable ||
+      packet.l3_length > next_hop.mtu || bytes >= kFoldAtBytes ||
+      (packet.protocol == kProtocolTcp && tcp_may_change(flow.state, packet.tcp_flags)) ||
+      !rewrite_addresses(packet, flow)) [[unlikely]] {
+    return false;
+  }
+  rewrite_ports(packet, flow);
+  flow.last_seen_ms = now_ms;
+  ++flow.packets[from];
+  flow.bytes[from] = bytes;
+  write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
+  packet.decide(Verdict::kTransmit, next_hop.port);
+  return true;
+}
+
+template <Family F>
+[[gnu::always_inline]] inline void begin(Packet& packet, Lane& lane, const FlowTable<F>& flows) {
+  packet.hash = flows.hash_of(packet.key<F>());
+  flows.prefetch_bucket(packet.hash);
+  lane.packets[lane.count++] = &packet;
+}
+
+// How many of them were carried.
+template <Family F>
+std::uint32_t find_flows(const Lane& lane, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   for (std::uint32_t i = 0; i < lane.count; ++i) {
-    Packet& packet = burst.packets[lane.index[i]];
-    packet.hash = flows.hash_of(packet.key<F>());
-    flows.prefetch_bucket(packet.hash);
-  }
-  for (std::uint32_t i = 0; i < lane.count; ++i) {
-    Packet& packet = burst.packets[lane.index[i]];
+    Packet& packet = *lane.packets[i];
     packet.flow = flows.candidate(packet.hash);
   }
+  const NextHopTable& next_hops = *snapshot.next_hops;
+  const std::uint32_t now_ms = state.now_ms;
+  std::uint32_t carried = 0;
   for (std::uint32_t i = 0; i < lane.count; ++i) {
-    Packet& packet = burst.packets[lane.index[i]];
+    Packet& packet = *lane.packets[i];
     packet.flow = flows.confirm(packet.key<F>(), packet.hash, packet.flow);
-    if (packet.flow.valid() && !stands(flows.hot(packet.flow.index()), snapshot)) [[unlikely]] {
+    if (!packet.flow.valid()) {
+      continue;
+    }
+    FlowHot<F>& flow = flows.hot(packet.flow.index());
+    if (stands(flow, snapshot)) [[likely]] {
+      carried += carry(packet, flow, next_hops, now_ms) ? 1 : 0;
+    } else {
       packet.flow = judge<F>(packet, packet.flow, snapshot, state);
     }
   }
+  return carried;
 }
 
 }  // namespace
@@ -178,19 +215,22 @@ Drop refusal_since(const FlowHot<F>& flow, const FlowCold& cold, const Snapshot&
 template Drop refusal_since(const FlowHot<Family::kIpv4>&, const FlowCold&, const Snapshot&);
 template Drop refusal_since(const FlowHot<Family::kIpv6>&, const FlowCold&, const Snapshot&);
 
-void find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+std::uint32_t find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   Lane ipv4;
   Lane ipv6;
   for (std::uint32_t i = 0; i < burst.count; ++i) {
-    const Packet& packet = burst.packets[i];
-    if (packet.verdict != Verdict::kPending || packet.kind > PacketKind::kIcmpError) {
+    Packet& packet = burst.packets[i];
+    if (packet.verdict != Verdict::kPending || packet.kind > PacketKind::kIcmpError) [[unlikely]] {
       continue;
     }
-    Lane& lane = packet.family == Family::kIpv4 ? ipv4 : ipv6;
-    lane.index[lane.count++] = static_cast<std::uint8_t>(i);
+    if (packet.family == Family::kIpv4) [[likely]] {
+      begin(packet, ipv4, state.flows4);
+    } else {
+      begin(packet, ipv6, state.flows6);
+    }
   }
-  find_flows<Family::kIpv4>(burst, ipv4, snapshot, state);
-  find_flows<Family::kIpv6>(burst, ipv6, snapshot, state);
+  return find_flows<Family::kIpv4>(ipv4, snapshot, state) +
+         find_flows<Family::kIpv6>(ipv6, snapshot, state);
 }
 
 }  // namespace sluice

@@ -4,20 +4,10 @@
 #include "dataplane/net/headers.h"
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/stages/rewrite.h"
 
 namespace sluice {
 namespace {
-
-void write_ethernet(rte_mbuf* mbuf, const NextHop& next_hop, Be16 ether_type) {
-  auto* ethernet = rte_pktmbuf_mtod(mbuf, EthernetHeader*);
-  ethernet->destination = next_hop.header.destination;
-  ethernet->source = next_hop.header.source;
-  ethernet->ether_type = ether_type;
-}
-
-Be16 ether_type_of(Family family) {
-  return family == Family::kIpv4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
-}
 
 // One that will never fit, as far as is known, does not wait: its sender is told at once.
 void hold(Packet& packet, std::uint8_t port, const IpAddress& neighbour, std::uint16_t mtu) {
@@ -43,7 +33,7 @@ NextHopIndex look_up(Packet& packet, FlowHot<F>& flow, const Snapshot& snapshot)
   } else if (way.next_hop == kNoNextHop) {
     hold(packet, way.port, way.neighbour, snapshot.ports[way.port].mtu);
   } else {
-    (from_client ? flow.to_backend : flow.to_client) = way.next_hop;
+    flow.next_hop[at(packet.flow.direction())] = way.next_hop;
   }
   return way.next_hop;
 }
@@ -67,8 +57,7 @@ NextHopIndex look_up(Packet& packet, FlowHot<F>& flow, const Snapshot& snapshot)
 template <Family F>
 void forward_packet(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowHot<F>& flow = state.flows<F>().hot(packet.flow.index());
-  NextHopIndex index =
-      packet.flow.direction() == Direction::kFromClient ? flow.to_backend : flow.to_client;
+  NextHopIndex index = flow.next_hop[at(packet.flow.direction())];
   if (index == kNoNextHop) [[unlikely]] {
     index = look_up(packet, flow, snapshot);
     if (packet.verdict != Verdict::kPending) {

@@ -8,7 +8,9 @@ void run_pipeline(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   virtual_reassembly(burst, snapshot, state);
   icmp_error(burst, snapshot);
   check_owner(burst, snapshot, state.number);
-  find_flow(burst, snapshot, state);
+  if (find_flow(burst, snapshot, state) == burst.count) [[likely]] {
+    return;  // nothing is left of this burst
+  }
   classify(burst, snapshot);
   admit_flow(burst, snapshot, state);
   translate(burst, state);

@@ -29,10 +29,10 @@ FlowRow row_of(const FlowHot<F>& flow, const FlowCold& cold, std::uint32_t now_m
   row.service_port = cold.service_port;
   row.idle_ms = idle;
   row.expires_ms = idle < timeout ? timeout - idle : 0;
-  row.packets_in = cold.packets_in + flow.packets_in;
-  row.bytes_in = cold.bytes_in + flow.bytes_in;
-  row.packets_out = cold.packets_out + flow.packets_out;
-  row.bytes_out = cold.bytes_out + flow.bytes_out;
+  row.packets_in = cold.packets_in + flow.packets[0];
+  row.bytes_in = cold.bytes_in + flow.bytes[0];
+  row.packets_out = cold.packets_out + flow.packets[1];
+  row.bytes_out = cold.bytes_out + flow.bytes[1];
   return row;
 }
 

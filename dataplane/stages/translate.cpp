@@ -6,89 +6,20 @@
 #include "dataplane/net/tcp_options.h"
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/stages/rewrite.h"
 #include "dataplane/state/aging.h"
 #include "dataplane/state/tcp_state.h"
 
 namespace sluice {
 namespace {
 
-// The TTL lies in the high byte of its checksum word; one less of it is the same everywhere.
-constexpr ChecksumDelta kTtlDelta = ChecksumDelta::exchange(Be16::from_host(0x0100).raw, 0);
-
-// Half of what the flow's byte counts can hold: folded then, long before they wrap.
-constexpr std::uint32_t kFoldAtBytes = 1U << 31U;
-
-Be16 updated_twice(Be16 checksum, ChecksumDelta first, ChecksumDelta second) {
-  return checksum_update(checksum, ChecksumDelta{fold(ChecksumSum{first.raw} + second.raw)});
-}
-
-// False when the packet must not go on: TTL or hop limit used up (RFC 1812 §5.3.1).
-template <Family F, typename Address>
-bool rewrite_ip(Packet& packet, const Address& source, const Address& destination,
-                ChecksumDelta delta) {
-  if constexpr (F == Family::kIpv4) {
-    auto* ip = packet.at<Ipv4Header>(packet.l3_offset);
-    if (ip->time_to_live <= 1) {
-      return false;
-    }
-    --ip->time_to_live;
-    ip->checksum = updated_twice(ip->checksum, delta, kTtlDelta);
-    ip->source = source;
-    ip->destination = destination;
-  } else {
-    auto* ip = packet.at<Ipv6Header>(packet.l3_offset);
-    if (ip->hop_limit <= 1) {
-      return false;
-    }
-    --ip->hop_limit;
-    ip->source = source;
-    ip->destination = destination;
-  }
-  return true;
-}
-
-// RFC 768: a UDP checksum of zero means none, and a computed zero is sent as 0xffff.
-void rewrite_transport(Packet& packet, Be16 source, Be16 destination, ChecksumDelta delta) {
-  if (packet.protocol == kProtocolTcp) {
-    auto* tcp = packet.at<TcpHeader>(packet.l4_offset);
-    tcp->source_port = source;
-    tcp->destination_port = destination;
-    tcp->checksum = checksum_update(tcp->checksum, delta);
-  } else {
-    auto* udp = packet.at<UdpHeader>(packet.l4_offset);
-    udp->source_port = source;
-    udp->destination_port = destination;
-    if (udp->checksum.raw != 0) {
-      const Be16 checksum = checksum_update(udp->checksum, delta);
-      udp->checksum = Be16{static_cast<std::uint16_t>(checksum.raw == 0 ? 0xffff : checksum.raw)};
-    }
-  }
-}
-
-template <Family F>
-bool rewrite_addresses(Packet& packet, const FlowHot<F>& flow) {
-  return packet.flow.direction() == Direction::kFromClient
-             ? rewrite_ip<F>(packet, flow.snat, flow.backend, flow.l3_delta)
-             : rewrite_ip<F>(packet, flow.frontend, flow.client, flow.l3_delta.reversed());
-}
-
-template <Family F>
-void rewrite_ports(Packet& packet, const FlowHot<F>& flow) {
-  if (packet.flow.direction() == Direction::kFromClient) {
-    rewrite_transport(packet, flow.snat_port, flow.backend_port, flow.l4_delta);
-  } else {
-    rewrite_transport(packet, flow.frontend_port, flow.client_port, flow.l4_delta.reversed());
-  }
-}
-
 template <Family F>
 void count(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
   flow.last_seen_ms = state.now_ms;
-  const bool from_client = packet.flow.direction() == Direction::kFromClient;
-  std::uint32_t& bytes = from_client ? flow.bytes_in : flow.bytes_out;
-  ++(from_client ? flow.packets_in : flow.packets_out);
-  bytes += packet.l3_length;
-  if (bytes >= kFoldAtBytes) [[unlikely]] {
+  const std::size_t from = at(packet.flow.direction());
+  ++flow.packets[from];
+  flow.bytes[from] += packet.l3_length;
+  if (flow.bytes[from] >= kFoldAtBytes) [[unlikely]] {
     fold_counters(state.flows<F>(), packet.flow.index(), state.counters);
   }
 }

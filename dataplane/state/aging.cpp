@@ -8,22 +8,22 @@ namespace sluice {
 template <Family F>
 void fold_counters(FlowTable<F>& flows, std::uint32_t index, LcoreCounters& counters) {
   FlowHot<F>& flow = flows.hot(index);
-  if ((flow.packets_in | flow.packets_out) == 0) {
+  if ((flow.packets[0] | flow.packets[1]) == 0) {
     return;
   }
   FlowCold& cold = flows.cold(index);
   for (FlowCounters* sum :
        {&counters.services[cold.service_port], &counters.bindings[flow.binding_slot]}) {
-    sum->packets_in.add(flow.packets_in);
-    sum->bytes_in.add(flow.bytes_in);
-    sum->packets_out.add(flow.packets_out);
-    sum->bytes_out.add(flow.bytes_out);
+    sum->packets_in.add(flow.packets[0]);
+    sum->bytes_in.add(flow.bytes[0]);
+    sum->packets_out.add(flow.packets[1]);
+    sum->bytes_out.add(flow.bytes[1]);
   }
-  cold.packets_in += flow.packets_in;
-  cold.bytes_in += flow.bytes_in;
-  cold.packets_out += flow.packets_out;
-  cold.bytes_out += flow.bytes_out;
-  flow.packets_in = flow.packets_out = flow.bytes_in = flow.bytes_out = 0;
+  cold.packets_in += flow.packets[0];
+  cold.bytes_in += flow.bytes[0];
+  cold.packets_out += flow.packets[1];
+  cold.bytes_out += flow.bytes[1];
+  flow.packets = flow.bytes = {};
 }
 
 namespace {

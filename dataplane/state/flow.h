@@ -8,6 +8,7 @@
 #include "dataplane/snapshot/services.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -55,7 +56,11 @@ static_assert([] {
   return kFlowStates[static_cast<std::size_t>(state)];
 }
 
+// Which way a packet of a flow goes: the index of what a flow keeps for each direction.
 enum class Direction : std::uint8_t { kFromClient = 0, kFromBackend = 1 };
+[[nodiscard]] constexpr std::size_t at(Direction direction) {
+  return static_cast<std::size_t>(direction);
+}
 
 // Which flow, and which way a packet of it goes: index * 2 + direction. What the flow table finds.
 struct FlowRef {
@@ -100,24 +105,31 @@ struct alignas(F == Family::kIpv4 ? 64 : 128) FlowHot {
 
   ChecksumDelta l3_delta;  // from client; the other direction's is its complement
   ChecksumDelta l4_delta;
-  NextHopIndex to_backend;  // kNoNextHop: look the route up
-  NextHopIndex to_client;
+  std::array<NextHopIndex, 2> next_hop;  // by Direction; kNoNextHop: look the route up
   std::uint32_t binding_slot : 24;
   std::uint32_t incarnation : 8;
   std::uint16_t policy_epoch;  // of the snapshot this flow was last judged by
   std::uint16_t route_epoch;
   std::uint32_t last_seen_ms;  // LcoreState::now_ms, wraps after 49 days
-  // Not folded into the counters yet. The free list runs through packets_in of free entries.
-  std::uint32_t packets_in;
-  std::uint32_t packets_out;
-  std::uint32_t bytes_in;
-  std::uint32_t bytes_out;
+  // By Direction, not folded into the counters yet. The free list runs through packets[0].
+  std::array<std::uint32_t, 2> packets;
+  std::array<std::uint32_t, 2> bytes;
 
   [[nodiscard]] FlowKey<F> client_key() const {
     return {client, frontend, client_port, frontend_port, protocol, network, 0};
   }
   // FULL_NAT gives the flow a SNAT tuple; DNAT keeps the client's, which then stands in its place.
   [[nodiscard]] bool keeps_client() const { return snat == client && snat_port == client_port; }
+  // What a packet leaves with that came from this direction, as both ends lie in memory:
+  // destination, source, destination port, source port.
+  [[nodiscard]] const std::byte* end_towards(Direction from) const {
+    static_assert(offsetof(FlowHot, client) == 0);
+    static_assert(offsetof(FlowHot, frontend_port) == 2 * sizeof(Address) + sizeof(Be16));
+    static_assert(offsetof(FlowHot, snat_port) - offsetof(FlowHot, backend) ==
+                  offsetof(FlowHot, frontend_port));
+    return reinterpret_cast<const std::byte*>(this) +
+           (from == Direction::kFromClient ? offsetof(FlowHot, backend) : 0);
+  }
   // As the backend's packets show it.
   [[nodiscard]] FlowKey<F> reply_key() const {
     return {backend, snat, backend_port, snat_port, protocol, network, 0};

@@ -37,6 +37,11 @@ typename FlowTable<F>::Key FlowTable<F>::key_of(FlowRef ref) const {
 }
 
 template <Family F>
+FlowRef FlowTable<F>::find_after(const Key& key, std::uint64_t hash) const {
+  return find(key, hash);
+}
+
+template <Family F>
 bool FlowTable<F>::place(Bucket& bucket, std::uint16_t tag, FlowRef ref) {
   const std::uint32_t empty = matching(bucket, 0);
   if (empty == 0) {
@@ -108,20 +113,20 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold) {
     }
     index = high_water_;
   }
-  const std::uint32_t next_free = free_head_ == kNoEntry ? kNoEntry : hot_[index].packets_in;
+  const std::uint32_t next_free = free_head_ == kNoEntry ? kNoEntry : hot_[index].packets[0];
   hot_[index] = flow;
   const FlowRef from_client = FlowRef::make(index, Direction::kFromClient);
   const FlowRef from_backend = FlowRef::make(index, Direction::kFromBackend);
   const std::uint64_t client_hash = hash_of(flow.client_key());
   if (!enter(client_hash, from_client)) {
     hot_[index].state = FlowState::kFree;
-    hot_[index].packets_in = next_free;
+    hot_[index].packets[0] = next_free;
     return kNoFlow;
   }
   if (!enter(hash_of(flow.reply_key()), from_backend)) {
     remove(client_hash, from_client);
     hot_[index].state = FlowState::kFree;
-    hot_[index].packets_in = next_free;
+    hot_[index].packets[0] = next_free;
     return kNoFlow;
   }
   if (index == high_water_) {
@@ -146,7 +151,7 @@ void FlowTable<F>::erase(std::uint32_t index) {
   }
   remove(hash_of(flow.reply_key()), FlowRef::make(index, Direction::kFromBackend));
   flow.state = FlowState::kFree;
-  flow.packets_in = free_head_;
+  flow.packets[0] = free_head_;
   free_head_ = index;
   --size_;
 }

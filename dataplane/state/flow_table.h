@@ -61,7 +61,7 @@ class FlowTable {
     if (first.valid() && matches(first, key)) [[likely]] {
       return first;
     }
-    return find(key, hash);
+    return find_after(key, hash);
   }
   // The same for one key.
   [[nodiscard]] FlowRef find(const Key& key, std::uint64_t hash) const {
@@ -166,6 +166,8 @@ class FlowTable {
     }
     return kNoFlow;
   }
+  // find(), apart, so that confirm() keeps its registers for the packets that are confirmed.
+  [[nodiscard]] FlowRef find_after(const Key& key, std::uint64_t hash) const;
   [[nodiscard]] Key key_of(FlowRef ref) const;
   [[nodiscard]] static bool place(Bucket& bucket, std::uint16_t tag, FlowRef ref);
   [[nodiscard]] bool make_room(std::uint32_t bucket);
@@ -182,7 +184,7 @@ class FlowTable {
   List half_open_;
   List evicted_;
   std::uint32_t high_water_ = 0;
-  std::uint32_t free_head_ = kNoEntry;  // list through packets_in of free entries
+  std::uint32_t free_head_ = kNoEntry;  // list through packets[0] of free entries
   HashSecret secret_;
 
   static constexpr std::uint32_t kNoEntry = 0xffff'ffff;

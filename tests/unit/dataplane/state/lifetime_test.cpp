@@ -209,8 +209,8 @@ TEST(Aging, CountsReachServiceAndBindingWithinTwoSeconds) {
     refs.push_back(world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7 + i % 5));
   }
   for (const FlowRef ref : refs) {
-    world.flows.hot(ref.index()).packets_in = 2;
-    world.flows.hot(ref.index()).bytes_in = 100;
+    world.flows.hot(ref.index()).packets[0] = 2;
+    world.flows.hot(ref.index()).bytes[0] = 100;
   }
   for (std::uint32_t ms = 0; ms < 2'000; ++ms) {
     world.aging.run(world.flows, ++world.now, world.counters);
@@ -227,7 +227,7 @@ TEST(Aging, ASliceIsBoundedAndWhatIsDueIsCaughtUpLater) {
     world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7);
   }
   for (std::uint32_t i = 0; i < world.flows.high_water(); ++i) {
-    world.flows.hot(i).packets_in = 1;
+    world.flows.hot(i).packets[0] = 1;
   }
   world.aging.run(world.flows, world.now + 1'000, world.counters);
   EXPECT_EQ(world.counters.services[2].packets_in.get(), Aging<kIpv4>::kSlice);
