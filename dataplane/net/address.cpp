@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/net/address.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
 
 namespace sluice {
 
 bool IpAddress::is_unspecified() const {
-  return bytes == std::array<std::uint8_t, 16>{};
+  return (word(0) | word(1)) == 0;
 }
 
 bool IpAddress::is_loopback() const {
@@ -33,13 +34,11 @@ bool IpPrefix::contains(const IpAddress& other) const {
 
 IpPrefix prefix_of(const IpAddress& address, std::uint8_t length) {
   IpPrefix prefix{address, length};
-  for (std::size_t i = 0; i < prefix.address.bytes.size(); ++i) {
-    const int kept = static_cast<int>(length) - static_cast<int>(i * 8);
-    if (kept <= 0) {
-      prefix.address.bytes[i] = 0;
-    } else if (kept < 8) {
-      prefix.address.bytes[i] &= static_cast<std::uint8_t>(0xff << (8 - kept));
-    }
+  for (unsigned word = 0; word < 2; ++word) {
+    const unsigned kept = length <= 64 * word ? 0 : std::min(64U, length - 64 * word);
+    const std::uint64_t mask = kept == 0 ? 0 : ~0ULL << (64 - kept);
+    std::uint8_t* at = prefix.address.bytes.data() + std::size_t{8} * word;
+    store(at, load<std::uint64_t>(at) & __builtin_bswap64(mask));
   }
   return prefix;
 }

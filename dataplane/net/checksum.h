@@ -43,7 +43,7 @@ using ChecksumSum = std::uint64_t;
   std::uint32_t rest = 0;
   std::memcpy(&rest, bytes.data() + i, bytes.size() - i);
   add(rest);
-  return sum;
+  return (sum & 0xffffffff) + (sum >> 32);  // room to add others to it
 }
 
 [[nodiscard]] constexpr std::uint16_t checksum_finish(ChecksumSum sum) {

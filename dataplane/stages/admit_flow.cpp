@@ -258,7 +258,44 @@ bool returns_through_us(const Way& there, const Way& back) {
   return there.port != back.port || !(one_link || there.neighbour == back.neighbour);
 }
 
+namespace {
+
+// The bucket that the answers' tuple will lie in, if nothing comes between: without affinity, and
+// while the first port tried is free. A guess costs little, and a bucket that has to be waited for
+// as much as all the rest.
+template <Family F>
+void prefetch_new(const Packet& packet, const Snapshot& snapshot, const LcoreState& state,
+                  SnatPorts& ahead) {
+  const Choice choice = choose_by_maglev(*packet.service, packet.key<F>(), snapshot);
+  FlowHot<F> flow;
+  flow.client = packet.key<F>().source;
+  flow.protocol = packet.protocol;
+  flow.network = packet.key<F>().network;
+  flow.backend = address_of<F>(choice.binding->address);
+  flow.backend_port = Be16::from_host(choice.binding->port);
+  ahead.prefetch(snat_addresses<F>(snapshot), *snapshot.ownership, state.flows<F>(), flow);
+}
+
+void prefetch_burst(const Burst& burst, const Snapshot& snapshot, const LcoreState& state) {
+  SnatPorts ahead = state.snat;
+  for (std::uint32_t i = 0; i < burst.count; ++i) {
+    const Packet& packet = burst.packets[i];
+    if (!packet.has_service || packet.verdict != Verdict::kPending ||
+        packet.service->mode != ForwardingMode::kFullNat) {
+      continue;
+    }
+    if (packet.family == Family::kIpv4) {
+      prefetch_new<Family::kIpv4>(packet, snapshot, state, ahead);
+    } else {
+      prefetch_new<Family::kIpv6>(packet, snapshot, state, ahead);
+    }
+  }
+}
+
+}  // namespace
+
 void admit_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
+  prefetch_burst(burst, snapshot, state);
   for (std::uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = burst.packets[i];
     if (!packet.has_service || packet.verdict != Verdict::kPending) {

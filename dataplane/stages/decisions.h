@@ -51,6 +51,14 @@ struct Choice {
   return Choice{named.slot, &binding, true};
 }
 
+template <typename Key>
+[[nodiscard]] Choice choose_by_maglev(const ServicePort& service, const Key& key,
+                                      const Snapshot& snapshot) {
+  const std::uint16_t endpoint = service.maglev->pick(maglev_hash(key, snapshot.maglev_seed));
+  const std::uint32_t slot = service.binding_slots[endpoint];
+  return {slot, &snapshot.bindings->at(slot)};
+}
+
 // `affinity`: what the lcore said that keeps the client's (Ownership::of_client); nothing when that
 // is this one, whose own table is asked then.
 template <typename Key>
@@ -66,9 +74,7 @@ template <typename Key>
       return *choice;
     }
   }
-  const std::uint16_t endpoint = service.maglev->pick(maglev_hash(key, snapshot.maglev_seed));
-  const std::uint32_t slot = service.binding_slots[endpoint];
-  return {slot, &snapshot.bindings->at(slot)};
+  return choose_by_maglev(service, key, snapshot);
 }
 
 [[nodiscard]] inline BindingRef name_of(const Choice& choice) {

@@ -75,7 +75,8 @@ bool shut_out(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState&
 
 // What a packet gets whose flow does not stand as it is: the flow, or none.
 template <Family F>
-[[gnu::noinline]] FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot, LcoreState& state) {
+[[gnu::noinline]] FlowRef judge(Packet& packet, FlowRef ref, const Snapshot& snapshot,
+                                LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   FlowHot<F>& flow = flows.hot(ref.index());
   // First, as whoever is shut out is told nothing of his flow either.

@@ -84,7 +84,8 @@ template <typename Key, typename Ip>
   ++burst.fragments;
 }
 
-[[gnu::always_inline]] inline bool ipv4_checksum_good(const Packet& packet, const Ipv4Header* ip, std::uint32_t header_length) {
+[[gnu::always_inline]] inline bool ipv4_checksum_good(const Packet& packet, const Ipv4Header* ip,
+                                                      std::uint32_t header_length) {
   switch (packet.mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) {
     case RTE_MBUF_F_RX_IP_CKSUM_GOOD:
       return true;

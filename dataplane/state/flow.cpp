@@ -4,11 +4,11 @@
 namespace sluice {
 namespace {
 
-template <typename T>
-ChecksumSum sum_of(const T& value) {
-  std::uint8_t bytes[sizeof(T)];
-  std::memcpy(bytes, &value, sizeof(T));
-  return checksum_sum(bytes);
+ChecksumSum sum_of(Ipv4Address address) {
+  return address.value.raw;
+}
+ChecksumSum sum_of(const Ipv6Address& address) {
+  return checksum_sum(address.bytes);
 }
 
 }  // namespace

@@ -60,6 +60,27 @@ SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
 }
 
 template <Family F>
+void SnatPorts::prefetch(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                         const FlowTable<F>& flows, FlowHot<F>& flow) {
+  if (addresses.empty()) {
+    return;
+  }
+  const SnatAddress& address = addresses[start_of(flow, addresses.size())];
+  const std::uint32_t range = address.port_end - address.port_begin;
+  const std::uint32_t hash =
+      ownership.lcores() == 1 ? 0 : ownership.hash_of_address(address.address);
+  auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+  for (std::uint32_t step = 1; step < ownership.lcores() * 4U && ownership.lcores() > 1 &&
+                               ownership.at(hash, F, port) != lcore_;
+       ++step) {
+    port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+  }
+  flow.snat = address_of<F>(address.address);
+  flow.snat_port = Be16::from_host(port);
+  flows.prefetch_bucket(flows.hash_of(flow.reply_key()));
+}
+
+template <Family F>
 bool SnatPorts::choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
                        FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow) {
   const Probed found = probe(addresses, ownership, flows, flow);
@@ -86,6 +107,10 @@ bool SnatPorts::has_room(std::span<const SnatAddress> addresses, const Ownership
   return found.free || found.quarantined.valid();
 }
 
+template void SnatPorts::prefetch(std::span<const SnatAddress>, const Ownership&,
+                                  const FlowTable<Family::kIpv4>&, FlowHot<Family::kIpv4>&);
+template void SnatPorts::prefetch(std::span<const SnatAddress>, const Ownership&,
+                                  const FlowTable<Family::kIpv6>&, FlowHot<Family::kIpv6>&);
 template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,
                                 FlowTable<Family::kIpv4>&, LcoreCounters&, FlowHot<Family::kIpv4>&);
 template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,

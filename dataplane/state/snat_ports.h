@@ -32,6 +32,12 @@ class SnatPorts {
   template <Family F>
   [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
                             FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow);
+  // For a burst of new flows, each before any of them chooses: fetches what choose() will ask the
+  // flow table first, for a flow of which client, backend, backend_port, protocol and network are
+  // set. On a copy, so that the cursor itself stays where it is.
+  template <Family F>
+  void prefetch(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                const FlowTable<F>& flows, FlowHot<F>& flow);
   // Whether choose() would find one; changes nothing.
   template <Family F>
   [[nodiscard]] bool has_room(std::span<const SnatAddress> addresses, const Ownership& ownership,
