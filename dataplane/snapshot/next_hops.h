@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 namespace sluice {
@@ -54,18 +53,25 @@ class NextHopTable {
 
  private:
   using Chunk = std::array<NextHop, kChunk>;
-  struct Key {
+  // Where a neighbour's entry is. In order of address and port, so that a search compares words.
+  struct Place {
     IpAddress address;
     std::uint8_t port = 0;
-    friend bool operator==(const Key&, const Key&) = default;
-  };
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept {
-      return hash_of(key.address) + key.port;
+    NextHopIndex index = kNoNextHop;
+    [[nodiscard]] bool is_before(const IpAddress& other, std::uint8_t other_port) const {
+      return address == other ? port < other_port : address < other;
+    }
+    [[nodiscard]] bool is_at(const IpAddress& other, std::uint8_t other_port) const {
+      return address == other && port == other_port;
     }
   };
   static constexpr std::size_t kIndexShards = 256;
-  using IndexShard = std::unordered_map<Key, NextHopIndex, KeyHash>;
+  using IndexShard = std::vector<Place>;
+  [[nodiscard]] static std::size_t shard_of(const IpAddress& address) {
+    return hash_of(address) % kIndexShards;
+  }
+  [[nodiscard]] static std::size_t place_in(const IndexShard& shard, std::uint8_t port,
+                                            const IpAddress& address);
 
   std::array<std::shared_ptr<const Chunk>, (kNextHopsMax + 1) / kChunk> chunks_;
   std::array<std::shared_ptr<const IndexShard>, kIndexShards> index_;  // null: empty
