@@ -72,7 +72,8 @@ DataplaneSettings settings_of(const model::Config& config) {
   settings.eal_arguments = config.eal_arguments;
   for (const model::PortConfig& port : config.ports) {
     settings.ports.push_back({port.name, port.device, port.mtu, port.twin, port.rx_descriptors,
-                              port.tx_descriptors, port.vlan, port.parent});
+                              port.tx_descriptors, port.vlan, port.parent, port.buffers,
+                              port.buffer_bytes});
   }
   return settings;
 }

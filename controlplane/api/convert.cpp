@@ -179,6 +179,8 @@ model::PortInput to_input(const v1::PortConfig& port) {
   input.mtu = port.mtu();
   input.rx_descriptors = port.rx_descriptors();
   input.tx_descriptors = port.tx_descriptors();
+  input.buffers = port.buffers();
+  input.buffer_size = port.buffer_size();
   input.announce_on.assign(port.announce_on().begin(), port.announce_on().end());
   input.addresses.assign(port.addresses().begin(), port.addresses().end());
   for (const v1::NeighbourConfig& neighbour : port.neighbours()) {

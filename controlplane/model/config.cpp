@@ -5,7 +5,6 @@
 #include "dataplane/snapshot/limits.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <charconv>
 #include <set>
@@ -15,35 +14,6 @@ namespace {
 
 constexpr std::uint64_t kDefaultMaglevSeed = 0x736c'7569'6365'0001ULL;
 constexpr std::uint64_t kIdleSleepMaxUs = 100;
-
-struct Unit {
-  std::string_view name;
-  std::uint64_t factor;
-};
-constexpr std::array<Unit, 5> kDurations{
-    {{"us", 1}, {"ms", 1'000}, {"s", 1'000'000}, {"m", 60'000'000}, {"h", 3'600'000'000}}};
-constexpr std::array<Unit, 4> kSizes{
-    {{"", 1}, {"KiB", 1ULL << 10U}, {"MiB", 1ULL << 20U}, {"GiB", 1ULL << 30U}}};
-
-// Reads "12unit" at the front of `text`; removes it.
-template <std::size_t N>
-std::optional<std::uint64_t> take(std::string_view& text, const std::array<Unit, N>& units) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{}) {
-    return std::nullopt;
-  }
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  const std::size_t length = std::min(text.find_first_of("0123456789"), text.size());
-  const std::string_view unit = text.substr(0, length);
-  for (const Unit& known : units) {
-    if (known.name == unit && number <= UINT64_MAX / known.factor / 4) {
-      text.remove_prefix(length);
-      return number * known.factor;
-    }
-  }
-  return std::nullopt;
-}
 
 std::uint32_t bounded(std::uint32_t given, std::uint32_t otherwise, std::uint32_t low,
                       std::uint32_t high, const std::string& path, Faults& faults) {
@@ -217,10 +187,31 @@ void check_vlan(const PortInput& input, const std::vector<PortConfig>& before,
     faults.add(path, "rxDescriptors and txDescriptors are the device's; give them to '" +
                          parent->name + "'");
   }
+  if (input.buffers != 0 || !input.buffer_size.empty()) {
+    faults.add(path,
+               "buffers and bufferSize are the device's; give them to '" + parent->name + "'");
+  }
   if (input.mtu > parent->mtu) {
     faults.add(path + ".mtu",
                std::to_string(input.mtu) + " is more than that of '" + parent->name + "'");
   }
+}
+
+void check_buffers(const PortInput& input, const std::string& path, PortConfig& port,
+                   Faults& faults) {
+  if (input.buffers != 0) {
+    port.buffers = bounded(input.buffers, 0, 1'024, 100'000'000, path + ".buffers", faults);
+  }
+  if (input.buffer_size.empty()) {
+    return;
+  }
+  const auto size = parse_size(input.buffer_size);
+  if (!size || *size < 128 || *size > (16U << 10U)) {
+    faults.add(path + ".bufferSize",
+               "'" + input.buffer_size + "' is not a size of 128 to 16KiB; write it like 2KiB");
+    return;
+  }
+  port.buffer_bytes = static_cast<std::uint16_t>(*size);
 }
 
 PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& before,
@@ -257,6 +248,7 @@ PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& bef
       static_cast<std::uint16_t>(bounded(input.mtu, 1500, 1280, 9000, path + ".mtu", faults));
   port.rx_descriptors = descriptors(input.rx_descriptors, path + ".rxDescriptors", faults);
   port.tx_descriptors = descriptors(input.tx_descriptors, path + ".txDescriptors", faults);
+  check_buffers(input, path, port, faults);
   for (std::size_t i = 0; i < input.announce_on.size(); ++i) {
     const auto prefix = parse_prefix(input.announce_on[i]);
     if (!prefix) {
@@ -362,46 +354,6 @@ void check_api(const ConfigInput& input, Config& config, Faults& faults) {
 }
 
 }  // namespace
-
-std::optional<std::uint64_t> parse_duration_us(const std::string& text) {
-  std::string_view rest = text;
-  std::uint64_t total = 0;
-  if (rest.empty()) {
-    return std::nullopt;
-  }
-  while (!rest.empty()) {
-    const auto part = take(rest, kDurations);
-    if (!part) {
-      return std::nullopt;
-    }
-    if (*part > UINT64_MAX - total) {
-      return std::nullopt;
-    }
-    total += *part;
-  }
-  return total;
-}
-
-std::string duration_text(std::uint64_t milliseconds) {
-  std::string text;
-  for (const auto& [unit, factor] : {std::pair{"h", 3'600'000ULL}, {"m", 60'000ULL}}) {
-    if (milliseconds >= factor) {
-      text += std::to_string(milliseconds / factor) + unit;
-      milliseconds %= factor;
-    }
-  }
-  if (milliseconds % 1'000 != 0) {
-    return text + std::to_string(milliseconds) + "ms";
-  }
-  return milliseconds == 0 && !text.empty() ? text
-                                            : text + std::to_string(milliseconds / 1'000) + "s";
-}
-
-std::optional<std::uint64_t> parse_size(const std::string& text) {
-  std::string_view rest = text;
-  const auto size = take(rest, kSizes);
-  return rest.empty() ? size : std::nullopt;
-}
 
 Result<Config> validate(const ConfigInput& input, unsigned cpus) {
   Faults faults;

@@ -22,8 +22,9 @@ struct RouteInput {
   std::string gateway;
 };
 struct PortInput {
-  std::string name, device, twin, transit;
+  std::string name, device, twin, transit, buffer_size;
   std::uint32_t mtu = 0;
+  std::uint32_t buffers = 0;
   std::uint32_t rx_descriptors = 0;
   std::uint32_t tx_descriptors = 0;
   std::vector<std::string> announce_on, addresses;
@@ -70,8 +71,10 @@ struct PortConfig {
   std::vector<InterfaceAddress> addresses;
   std::vector<StaticNeighbour> neighbours;
   std::vector<StaticRoute> routes;
-  std::uint16_t vlan = 0;   // "wan0.100" without a device: VLAN 100 of the port wan0
-  std::uint8_t parent = 0;  // index of that port, which comes before
+  std::uint16_t vlan = 0;          // "wan0.100" without a device: VLAN 100 of the port wan0
+  std::uint8_t parent = 0;         // index of that port, which comes before
+  std::uint32_t buffers = 0;       // 0: what its queues need
+  std::uint16_t buffer_bytes = 0;  // of a packet; 0: what its MTU needs
 };
 
 struct Config {

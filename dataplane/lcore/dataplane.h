@@ -24,8 +24,10 @@ struct PortSettings {
   bool twin = true;
   std::uint16_t rx_descriptors = 1024;
   std::uint16_t tx_descriptors = 1024;
-  std::uint16_t vlan = 0;   // a VLAN of another port, which is before it: no device of its own
-  std::uint8_t parent = 0;  // that port's index
+  std::uint16_t vlan = 0;     // a VLAN of another port, which is before it: no device of its own
+  std::uint8_t parent = 0;    // that port's index
+  std::uint32_t buffers = 0;  // in its pool; 0: what its queues and lcores can hold
+  std::uint16_t buffer_bytes = 0;  // of a packet in each; 0: the MTU's, at least 2,048
 };
 
 struct DataplaneSettings {

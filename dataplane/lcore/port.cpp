@@ -132,14 +132,23 @@ void Port::set_up_queues(unsigned lcores, const std::string& setting) {
   std::uint16_t rx = settings_.rx_descriptors;
   std::uint16_t tx = settings_.tx_descriptors;
   rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx);
-  const unsigned mbufs = (unsigned{rx} + tx + 16 * kBurstMax) * lcores + 2048;
-  const auto room = static_cast<std::uint16_t>(
-      RTE_PKTMBUF_HEADROOM + std::max<unsigned>(2048, RTE_ALIGN_CEIL(settings_.mtu + 64U, 1024)));
+  const unsigned needed = (unsigned{rx} + tx + 16 * kBurstMax) * lcores + 2048;
+  const unsigned mbufs = settings_.buffers == 0 ? needed : settings_.buffers;
+  if (mbufs < needed) {
+    throw StartFault(setting + ".buffers: " + std::to_string(mbufs) + " are fewer than the " +
+                     std::to_string(needed) + " that its queues can hold; raise it, or lower " +
+                     setting + ".rx_descriptors and tx_descriptors");
+  }
+  const unsigned bytes = settings_.buffer_bytes != 0
+                             ? settings_.buffer_bytes
+                             : std::max<unsigned>(2048, RTE_ALIGN_CEIL(settings_.mtu + 64U, 1024));
+  const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + bytes);
   const std::string name = "rx_" + settings_.name;
   pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, SOCKET_ID_ANY);
   if (pool_ == nullptr) {
     throw StartFault("dataplane.memory: no room for " + std::to_string(mbufs) + " packet buffers " +
-                     "of " + setting + "; raise it, or lower " + setting + ".rx_descriptors");
+                     "of " + setting + "; raise it, or lower " + setting + ".rx_descriptors" +
+                     (settings_.buffers == 0 ? "" : " or " + setting + ".buffers"));
   }
   for (std::uint16_t queue = 0; queue < lcores; ++queue) {
     int result = rte_eth_rx_queue_setup(id_, queue, rx, SOCKET_ID_ANY, nullptr, pool_);

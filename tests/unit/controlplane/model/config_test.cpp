@@ -70,6 +70,10 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
          c.ports[0].transit = "kernel";
        }},
       {"ports[0].rxDescriptors", [](auto& c) { c.ports[0].rx_descriptors = 1000; }},
+      {"ports[0].buffers", [](auto& c) { c.ports[0].buffers = 1'000; }},
+      {"ports[0].bufferSize", [](auto& c) { c.ports[0].buffer_size = "100"; }},
+      {"ports[0].bufferSize", [](auto& c) { c.ports[0].buffer_size = "17KiB"; }},
+      {"ports[0].bufferSize", [](auto& c) { c.ports[0].buffer_size = "small"; }},
       {"ports[0].announceOn[0]", [](auto& c) { c.ports[0].announce_on = {"203.0.113.10/24"}; }},
       {"ports[0]", [](auto& c) { c.ports[0].addresses = {"192.0.2.1/24"}; }},
       {"ports[0].addresses[0]",
@@ -124,6 +128,13 @@ TEST(Config, APortWithoutADeviceIsAVlanOfAnother) {
   EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2].mtu");
   input.ports[2].mtu = 0;
   input.ports[2].rx_descriptors = 512;
+  EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2]");
+  input.ports[2].rx_descriptors = 0;
+  ASSERT_TRUE(validate(input, 2));
+  input.ports[2].buffers = 20'000;
+  EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2]");
+  input.ports[2].buffers = 0;
+  input.ports[2].buffer_size = "2KiB";
   EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2]");
 }
 

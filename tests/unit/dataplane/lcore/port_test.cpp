@@ -116,6 +116,23 @@ TEST_F(PortTest, TooLittleMemoryIsAFaultThatNamesTheSettings) {
   EXPECT_EQ(fault_of(settings), "");
 }
 
+TEST_F(PortTest, BuffersAreAsManyAndAsLargeAsAskedFor) {
+  PortSettings settings = settings_of("net_null3,no-rx=1");
+  settings.rx_descriptors = settings.tx_descriptors = 512;
+  settings.buffers = 5'000;
+  settings.buffer_bytes = 256;
+  const Port port(settings, 1, "ports[0]");
+  EXPECT_EQ(port.pool()->size, 5'000U);
+  EXPECT_EQ(rte_pktmbuf_data_room_size(port.pool()), RTE_PKTMBUF_HEADROOM + 256);
+}
+
+TEST_F(PortTest, FewerBuffersThanItsQueuesHoldAreAFault) {
+  PortSettings settings = settings_of("net_null4,no-rx=1");
+  settings.buffers = 4'000;
+  const std::string fault = fault_of(settings);
+  EXPECT_EQ(fault.rfind("ports[0].buffers: 4000 are fewer than the 5120 ", 0), 0U) << fault;
+}
+
 struct VethCase {
   const char* claim;
   const char* device;
