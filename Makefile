@@ -17,8 +17,8 @@ demo: build ## the main job on real traffic, in network namespaces (ARGS=--stay 
 test: install-packages ## everything CI runs: build, unit, packet, end to end, sanitizers, instructions
 	@JOBS=$(JOBS) tests/run
 
-bench: build ## all micro benches and the pipeline bench; JSON in build/bench
-	@bench/run
+bench: build ## all benches beside the budget of DESIGN.md; JSON and plots in build/bench (ARGS=--record keeps them)
+	@bench/run $(ARGS)
 
 build: install-packages ## release build in build/release
 	@JOBS=$(JOBS) deploy/build release all
