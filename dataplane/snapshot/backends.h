@@ -66,10 +66,12 @@ struct Binding {
 };
 
 // Slot -> binding, in chunks so that a change copies one chunk and the chunk pointers. The state
-// bytes lie apart from the rest: hits read them, and 4096 of them are one page.
+// bytes lie apart from the rest: hits read them, and 4096 of them are one page. The rest lies in
+// pieces of a chunk, so that a change copies 64 bindings and not 4096.
 class BindingTable {
  public:
   static constexpr std::uint32_t kChunk = 4096;
+  static constexpr std::uint32_t kPiece = 64;
 
   // slot < capacity(); anything beyond reads as kFree.
   [[nodiscard]] BindingStateByte state(std::uint32_t slot) const {
@@ -83,12 +85,11 @@ class BindingTable {
   }
   // Null for a slot beyond capacity.
   [[nodiscard]] const Binding* find(std::uint32_t slot) const {
-    const std::uint32_t chunk = slot / kChunk;
-    return chunk < chunks_.size() ? &chunks_[chunk]->bindings[slot % kChunk] : nullptr;
+    return slot < capacity() ? &at(slot) : nullptr;
   }
   // slot < capacity().
   [[nodiscard]] const Binding& at(std::uint32_t slot) const {
-    return chunks_[slot / kChunk]->bindings[slot % kChunk];
+    return (*chunks_[slot / kChunk]->pieces[slot % kChunk / kPiece])[slot % kPiece];
   }
   [[nodiscard]] std::uint32_t capacity() const {
     return static_cast<std::uint32_t>(chunks_.size()) * kChunk;
@@ -98,13 +99,16 @@ class BindingTable {
     std::uint32_t slot = 0;
     Binding binding;
   };
-  // A table with these slots set; grows as needed. Shares every chunk that is not touched.
+  // A table with these slots set, the last of several changes of one slot; grows as needed. Shares
+  // every chunk and piece that is not touched.
   [[nodiscard]] BindingTable with(std::span<const Change> changes) const;
 
  private:
+  using Piece = std::array<Binding, kPiece>;
   struct Chunk {
+    Chunk();
     std::array<BindingStateByte, kChunk> states{};
-    std::array<Binding, kChunk> bindings{};
+    std::array<std::shared_ptr<const Piece>, kChunk / kPiece> pieces;
   };
   std::vector<std::shared_ptr<const Chunk>> chunks_;
 };

@@ -14,20 +14,20 @@ const ServicePort* AddressEntry::find(PortKey key) const {
 }
 
 const AddressEntry* AddressTable::find(const IpAddress& address) const {
-  const Shard* shard = shards_[shard_of(address)].get();
-  if (shard == nullptr) {
+  const Shard* entries = shard(shard_of(address));
+  if (entries == nullptr) {
     return nullptr;
   }
   const auto at = std::lower_bound(
-      shard->begin(), shard->end(), address,
+      entries->begin(), entries->end(), address,
       [](const auto& entry, const IpAddress& wanted) { return entry->address < wanted; });
-  return at != shard->end() && (*at)->address == address ? at->get() : nullptr;
+  return at != entries->end() && (*at)->address == address ? at->get() : nullptr;
 }
 
 std::size_t AddressTable::size() const {
   std::size_t entries = 0;
-  for (const auto& shard : shards_) {
-    entries += shard == nullptr ? 0 : shard->size();
+  for (std::size_t i = 0; i < kShards; ++i) {
+    entries += shard(i) == nullptr ? 0 : shard(i)->size();
   }
   return entries;
 }
@@ -38,18 +38,27 @@ AddressTable AddressTable::with(std::span<const Change> changes) const {
     by_shard[shard_of(change.address)].push_back(&change);
   }
   AddressTable next = *this;
+  std::map<std::size_t, std::shared_ptr<Group>> groups;
   for (const auto& [index, touched] : by_shard) {
-    auto shard = shards_[index] == nullptr ? std::make_shared<Shard>()
-                                           : std::make_shared<Shard>(*shards_[index]);
+    auto entries = shard(index) == nullptr ? std::make_shared<Shard>()
+                                           : std::make_shared<Shard>(*shard(index));
     for (const Change* change : touched) {
-      std::erase_if(*shard, [&](const auto& entry) { return entry->address == change->address; });
+      std::erase_if(*entries, [&](const auto& entry) { return entry->address == change->address; });
       if (change->entry != nullptr) {
-        shard->push_back(change->entry);
+        entries->push_back(change->entry);
       }
     }
-    std::sort(shard->begin(), shard->end(),
+    std::sort(entries->begin(), entries->end(),
               [](const auto& a, const auto& b) { return a->address < b->address; });
-    next.shards_[index] = shard->empty() ? nullptr : std::move(shard);
+    auto& group = groups[index / kGroup];
+    if (group == nullptr) {
+      const auto& before = groups_[index / kGroup];
+      group = before == nullptr ? std::make_shared<Group>() : std::make_shared<Group>(*before);
+    }
+    (*group)[index % kGroup] = entries->empty() ? nullptr : std::move(entries);
+  }
+  for (auto& [index, group] : groups) {
+    next.groups_[index] = std::move(group);
   }
   return next;
 }

@@ -78,17 +78,18 @@ struct AddressEntry {
   [[nodiscard]] const ServicePort* find(PortKey key) const;
 };
 
-// Address -> entry, in two levels so that a change copies one shard and the table of shard
-// pointers. Lookup happens on a flow's first packet only.
+// Address -> entry, in shards that hang in groups, so that a change copies one shard, the pointers
+// of its group and those to the groups. Lookup happens on a flow's first packet only.
 class AddressTable {
  public:
   static constexpr std::size_t kShards = 1024;
+  static constexpr std::size_t kGroup = 32;  // shards
 
   [[nodiscard]] const AddressEntry* find(const IpAddress& address) const;
   [[nodiscard]] std::size_t size() const;
 
-  // A table that differs from this one in the given entries: null removes the address. Shares
-  // every shard that is not touched.
+  // A table that differs from this one in the given entries: null removes the address; the last of
+  // several changes of one address counts. Shares every shard and group that is not touched.
   struct Change {
     IpAddress address;
     std::shared_ptr<const AddressEntry> entry;
@@ -98,11 +99,17 @@ class AddressTable {
  private:
   // Sorted by address; a handful of entries each.
   using Shard = std::vector<std::shared_ptr<const AddressEntry>>;
+  using Group = std::array<std::shared_ptr<const Shard>, kGroup>;  // null: empty
   [[nodiscard]] static std::size_t shard_of(const IpAddress& address) {
     return hash_of(address) % kShards;
   }
 
-  std::array<std::shared_ptr<const Shard>, kShards> shards_;
+  [[nodiscard]] const Shard* shard(std::size_t index) const {
+    const Group* group = groups_[index / kGroup].get();
+    return group == nullptr ? nullptr : (*group)[index % kGroup].get();
+  }
+
+  std::array<std::shared_ptr<const Group>, kShards / kGroup> groups_;  // null: empty
 };
 
 }  // namespace sluice

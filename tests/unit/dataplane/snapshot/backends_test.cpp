@@ -117,6 +117,15 @@ TEST(BindingTable, AChangeCopiesItsOwnChunkOnly) {
   EXPECT_EQ(&after.at(2 * kChunk), &before.at(2 * kChunk));
 }
 
+TEST(BindingTable, OfItsChunkAChangeCopiesItsOwnPieceOnly) {
+  constexpr std::uint32_t kPiece = BindingTable::kPiece;
+  const BindingTable before = with_one({}, 0, make_binding(1, BindingState::kActive));
+  const BindingTable after = with_one(before, kPiece, make_binding(2, BindingState::kActive));
+  EXPECT_EQ(&after.at(kPiece - 1), &before.at(kPiece - 1));
+  EXPECT_NE(&after.at(kPiece), &before.at(kPiece));
+  EXPECT_EQ(&after.at(2 * kPiece), &before.at(2 * kPiece));
+}
+
 TEST(BindingTable, NoChangeCopiesNothing) {
   const BindingTable before = with_one({}, 0, make_binding(1, BindingState::kActive));
   EXPECT_EQ(&before.with({}).at(0), &before.at(0));
