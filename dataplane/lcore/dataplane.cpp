@@ -216,6 +216,10 @@ bool Dataplane::confirmed(std::uint64_t ticket) {
   return parts_->rcu->confirmed(ticket);
 }
 
+std::size_t Dataplane::unreclaimed() {
+  return parts_->rcu->unreclaimed();
+}
+
 std::vector<unsigned> Dataplane::unconfirmed(std::uint64_t ticket) const {
   std::vector<unsigned> lcores;
   for (unsigned i = 0; i < parts_->workers.size(); ++i) {

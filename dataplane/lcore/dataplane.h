@@ -97,6 +97,8 @@ class Dataplane {
   std::uint64_t publish(std::shared_ptr<const Snapshot> next);
   // True once every lcore has seen the ticket's snapshot.
   bool confirmed(std::uint64_t ticket);
+  // How many snapshots that were replaced are kept because an lcore may still read them.
+  [[nodiscard]] std::size_t unreclaimed();
   // CPU numbers of the lcores that have not.
   [[nodiscard]] std::vector<unsigned> unconfirmed(std::uint64_t ticket) const;
 

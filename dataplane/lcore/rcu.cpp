@@ -62,6 +62,12 @@ bool SnapshotRcu::confirmed(std::uint64_t ticket) {
   return rte_rcu_qsbr_check(qsbr_.get(), ticket, false) == 1;
 }
 
+std::size_t SnapshotRcu::unreclaimed() {
+  const std::lock_guard lock(writer_);
+  reclaim();
+  return retired_.size();
+}
+
 bool SnapshotRcu::behind(unsigned reader, std::uint64_t ticket) const {
   const std::uint64_t seen = __atomic_load_n(&qsbr_->qsbr_cnt[reader].cnt, __ATOMIC_ACQUIRE);
   return seen != __RTE_QSBR_CNT_THR_OFFLINE && seen < ticket;

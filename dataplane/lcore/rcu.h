@@ -4,6 +4,7 @@
 #include "dataplane/snapshot/snapshot.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -45,6 +46,8 @@ class SnapshotRcu {
   // publish() or confirmed(), once no reader can hold it.
   std::uint64_t publish(std::shared_ptr<const Snapshot> next);
   [[nodiscard]] bool confirmed(std::uint64_t ticket);
+  // Snapshots that were replaced and that some reader may still hold.
+  [[nodiscard]] std::size_t unreclaimed();
   // This reader may still hold what the ticket's snapshot replaced; one that is offline does not.
   [[nodiscard]] bool behind(unsigned reader, std::uint64_t ticket) const;
 

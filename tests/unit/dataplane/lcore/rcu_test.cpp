@@ -209,6 +209,21 @@ TEST(SnapshotRcu, ConfirmsPublicationsInTheirOrder) {
   rcu.leave(0);
 }
 
+TEST(SnapshotRcu, TellsHowManySnapshotsWaitForAReader) {
+  Snapshots snapshots;
+  SnapshotRcu rcu(1);
+  rcu.publish(snapshots.make(1));
+  rcu.join(0);
+  EXPECT_EQ(rcu.unreclaimed(), 0U);
+  rcu.publish(snapshots.make(2));
+  rcu.publish(snapshots.make(3));
+  EXPECT_EQ(rcu.unreclaimed(), 2U);
+  rcu.quiescent(0);
+  EXPECT_EQ(rcu.unreclaimed(), 0U);
+  EXPECT_EQ(snapshots.freed(), 2U);
+  rcu.leave(0);
+}
+
 TEST(SnapshotRcu, LetsGoOfEverythingAtItsEnd) {
   Snapshots snapshots;
   {
