@@ -4,8 +4,10 @@
 #include "dataplane/net/flow_key.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <tuple>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -16,8 +18,95 @@ struct Walker {
   std::uint32_t next;      // slot to try next
   std::uint32_t skip;
   std::uint32_t credit = 0;
+  std::uint32_t inverse = 0;  // of skip, modulo the size; 0: not known yet
   std::uint16_t weight;
   std::uint16_t endpoint;  // index in the caller's span
+};
+
+// Extended Euclid; `size` is prime and 0 < number < size.
+std::uint32_t inverse_of(std::uint32_t number, std::uint32_t size) {
+  std::int64_t a = size;
+  std::int64_t b = number;
+  std::int64_t x = 0;
+  std::int64_t y = 1;
+  while (b > 1) {
+    const std::int64_t quotient = a / b;
+    a -= quotient * b;
+    x -= quotient * y;
+    std::swap(a, b);
+    std::swap(x, y);
+  }
+  return static_cast<std::uint32_t>(y < 0 ? y + size : y);
+}
+
+// The slots while they are claimed. A walk is short as long as many are free: size / free steps.
+// In all that would be size * ln(size) steps, half of them for the last slots; so when few are left
+// they are put into a list, and who claims looks which of them its walk would come to first.
+class Ring {
+ public:
+  explicit Ring(std::uint32_t size)
+      : size_(size),
+        free_(size),
+        few_(static_cast<std::uint32_t>(std::sqrt(size) / 2)),
+        taken_(size / 64 + 1),
+        entries_(size) {}
+
+  [[nodiscard]] bool full() const { return free_ == 0; }
+  [[nodiscard]] std::vector<std::uint16_t> take_entries() { return std::move(entries_); }
+
+  void claim(Walker& walker) {
+    const std::uint32_t slot = free_ > few_ ? walk(walker) : nearest(walker);
+    entries_[slot] = walker.endpoint;
+    walker.next = slot + walker.skip;
+    walker.next -= walker.next >= size_ ? size_ : 0;
+    --free_;
+  }
+
+ private:
+  std::uint32_t walk(const Walker& walker) {
+    std::uint32_t slot = walker.next;
+    while ((taken_[slot / 64] >> slot % 64 & 1U) != 0) {
+      slot += walker.skip;
+      slot -= slot >= size_ ? size_ : 0;
+    }
+    taken_[slot / 64] |= std::uint64_t{1} << slot % 64;
+    return slot;
+  }
+
+  std::uint32_t nearest(Walker& walker) {
+    if (left_.empty()) {
+      list_left();
+    }
+    walker.inverse = walker.inverse == 0 ? inverse_of(walker.skip, size_) : walker.inverse;
+    std::size_t best = 0;
+    std::uint64_t fewest = size_;
+    for (std::size_t i = 0; i < left_.size(); ++i) {
+      const std::uint64_t distance = left_[i] + std::uint64_t{size_} - walker.next;
+      const std::uint64_t steps = distance * walker.inverse % size_;
+      best = steps < fewest ? i : best;
+      fewest = std::min(steps, fewest);
+    }
+    const std::uint32_t slot = left_[best];
+    left_[best] = left_.back();
+    left_.pop_back();
+    return slot;
+  }
+
+  void list_left() {
+    left_.reserve(free_);
+    for (std::uint32_t slot = 0; slot < size_; ++slot) {
+      if ((taken_[slot / 64] >> slot % 64 & 1U) == 0) {
+        left_.push_back(slot);
+      }
+    }
+  }
+
+  std::uint32_t size_;
+  std::uint32_t free_;
+  std::uint32_t few_;
+  std::vector<std::uint64_t> taken_;  // bit per slot: the largest size fits the first-level cache
+  std::vector<std::uint16_t> entries_;
+  std::vector<std::uint32_t> left_;
 };
 
 std::uint64_t hash_endpoint(const MaglevEndpoint& endpoint, std::uint64_t seed) {
@@ -72,30 +161,20 @@ std::shared_ptr<const MaglevTable> MaglevTable::build(std::span<const MaglevEndp
   for (const Walker& walker : walkers) {
     heaviest = std::max<std::uint32_t>(heaviest, walker.weight);
   }
-  std::vector<std::uint16_t> entries(size);
-  std::vector<std::uint8_t> taken(size, 0);
-  for (std::uint32_t filled = 0; filled < size;) {
+  Ring ring(size);
+  while (true) {
     for (Walker& walker : walkers) {
       walker.credit += walker.weight;
       if (walker.credit < heaviest) {
         continue;
       }
       walker.credit -= heaviest;
-      std::uint32_t slot = walker.next;
-      while (taken[slot] != 0) {
-        slot += walker.skip;
-        slot -= slot >= size ? size : 0;
-      }
-      taken[slot] = 1;
-      entries[slot] = walker.endpoint;
-      walker.next = slot + walker.skip;
-      walker.next -= walker.next >= size ? size : 0;
-      if (++filled == size) {
-        break;
+      ring.claim(walker);
+      if (ring.full()) {
+        return std::shared_ptr<const MaglevTable>(new MaglevTable(ring.take_entries()));
       }
     }
   }
-  return std::shared_ptr<const MaglevTable>(new MaglevTable(std::move(entries)));
 }
 
 }  // namespace sluice
