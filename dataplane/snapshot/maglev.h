@@ -28,13 +28,18 @@ struct MaglevEndpoint {
 // Immutable once built; shared by all service ports with the same endpoint set.
 class MaglevTable {
  public:
-  // The three sizes, all prime, chosen by the number of *declared* endpoints, healthy or not, so
-  // that a flap reshuffles nothing: <= 8, <= 128, more.
+  // The four sizes, all prime, chosen by the number of *declared* endpoints, healthy or not, so that
+  // a flap reshuffles nothing: <= 8, <= 16, <= 128, more. Most services have a handful of endpoints,
+  // and there may be tens of thousands of them: what they take decides how long a full load takes.
   static constexpr std::uint32_t kSmall = 1'021;
+  static constexpr std::uint32_t kModerate = 2'039;
   static constexpr std::uint32_t kMedium = 16'381;
   static constexpr std::uint32_t kLarge = 65'537;
   [[nodiscard]] static constexpr std::uint32_t size_for(std::size_t declared_endpoints) {
-    return declared_endpoints <= 8 ? kSmall : declared_endpoints <= 128 ? kMedium : kLarge;
+    return declared_endpoints <= 8     ? kSmall
+           : declared_endpoints <= 16  ? kModerate
+           : declared_endpoints <= 128 ? kMedium
+                                       : kLarge;
   }
 
   // `endpoints`: all declared ones, distinct by (address, port), at most kMaglevEndpointsMax; an

@@ -119,7 +119,7 @@ Entries naive_entries(const Endpoints& endpoints, std::uint64_t seed) {
 
 TEST(Maglev, EqualsTheNaiveModel) {
   std::mt19937_64 random(1);
-  for (const std::size_t count : {1U, 2U, 7U, 8U, 9U, 50U, 128U, 129U, 1000U}) {
+  for (const std::size_t count : {1U, 2U, 7U, 8U, 9U, 16U, 17U, 50U, 128U, 129U, 1000U}) {
     for (const std::uint16_t weight_max : std::initializer_list<std::uint16_t>{1, 3, 100}) {
       const Endpoints endpoints = random_endpoints(random, count, weight_max);
       const std::uint64_t seed = random();
@@ -139,18 +139,25 @@ TEST(Maglev, SizeFollowsTheDeclaredEndpoints) {
     return true;
   };
   // Otherwise a skip could share a divisor with the size and its permutation would miss slots.
-  static_assert(is_prime(MaglevTable::kSmall) && is_prime(MaglevTable::kMedium) &&
-                is_prime(MaglevTable::kLarge));
-  for (const auto& [declared, size] : std::map<std::size_t, std::size_t>{
-           {1, 1'021}, {8, 1'021}, {9, 16'381}, {128, 16'381}, {129, 65'537}, {1'000, 65'537}}) {
+  static_assert(is_prime(MaglevTable::kSmall) && is_prime(MaglevTable::kModerate) &&
+                is_prime(MaglevTable::kMedium) && is_prime(MaglevTable::kLarge));
+  for (const auto& [declared, size] : std::map<std::size_t, std::size_t>{{1, 1'021},
+                                                                         {8, 1'021},
+                                                                         {9, 2'039},
+                                                                         {16, 2'039},
+                                                                         {17, 16'381},
+                                                                         {128, 16'381},
+                                                                         {129, 65'537},
+                                                                         {1'000, 65'537}}) {
     EXPECT_EQ(entries_of(make_endpoints(declared), 1).size(), size) << declared;
   }
-  // "M > 100 x N" (§3.4) in the two small classes.
-  static_assert(MaglevTable::kSmall > 100 * 8 && MaglevTable::kMedium > 100 * 128);
+  // "M > 100 x N" (§3.4) in all classes but the last.
+  static_assert(MaglevTable::kSmall > 100 * 8 && MaglevTable::kModerate > 100 * 16 &&
+                MaglevTable::kMedium > 100 * 128);
 }
 
 TEST(Maglev, AFlapKeepsTheSize) {
-  Endpoints endpoints = make_endpoints(9);
+  Endpoints endpoints = make_endpoints(17);
   for (std::size_t i = 1; i < endpoints.size(); ++i) {
     endpoints[i].weight = 0;
   }
