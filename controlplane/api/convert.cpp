@@ -3,6 +3,8 @@
 
 #include <google/protobuf/unknown_field_set.h>
 
+#include <unordered_map>
+
 namespace sluice::api {
 namespace {
 
@@ -192,6 +194,47 @@ model::PortInput to_input(const v1::PortConfig& port) {
   return input;
 }
 
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+
+// The fields of a message that are messages themselves, but for maps.
+const std::vector<const FieldDescriptor*>& messages_in(const Descriptor& descriptor) {
+  static thread_local std::unordered_map<const Descriptor*, std::vector<const FieldDescriptor*>>
+      known;
+  const auto [at, fresh] = known.try_emplace(&descriptor);
+  for (int i = 0; fresh && i < descriptor.field_count(); ++i) {
+    const FieldDescriptor* field = descriptor.field(i);
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_map()) {
+      at->second.push_back(field);
+    }
+  }
+  return at->second;
+}
+
+// Without looking for where it is: as a rule there is none, in a million messages of one write.
+bool any_unknown(const google::protobuf::Message& message) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  if (!reflection.GetUnknownFields(message).empty()) {
+    return true;
+  }
+  for (const FieldDescriptor* field : messages_in(*message.GetDescriptor())) {
+    if (!field->is_repeated()) {
+      if (reflection.HasField(message, field) &&
+          any_unknown(reflection.GetMessage(message, field))) {
+        return true;
+      }
+      continue;
+    }
+    const int count = reflection.FieldSize(message, field);
+    for (int i = 0; i < count; ++i) {
+      if (any_unknown(reflection.GetRepeatedMessage(message, field, i))) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 void collect_unknown(const google::protobuf::Message& message, const std::string& path,
                      std::vector<std::string>& found) {
   const google::protobuf::Reflection& reflection = *message.GetReflection();
@@ -255,6 +298,7 @@ model::ServiceInput to_input(const v1::Service& service) {
     input.ports.push_back(
         {port.name(), port.protocol(), port.port(), port.target_port(), port.app_protocol()});
   }
+  input.endpoints.reserve(static_cast<std::size_t>(spec.endpoints_size()));
   for (const v1::Endpoint& endpoint : spec.endpoints()) {
     input.endpoints.push_back(to_input(endpoint));
   }
@@ -376,7 +420,9 @@ std::string name_of(const model::CompiledEndpoint& endpoint) {
 
 std::vector<std::string> unknown_fields(const google::protobuf::Message& message) {
   std::vector<std::string> found;
-  collect_unknown(message, "", found);
+  if (any_unknown(message)) {
+    collect_unknown(message, "", found);
+  }
   return found;
 }
 

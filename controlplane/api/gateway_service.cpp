@@ -59,6 +59,8 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::Apply
   if (request->has_expected_revision()) {
     transaction.expected_revision = request->expected_revision();
   }
+  transaction.upsert.reserve(static_cast<std::size_t>(request->upsert_size()));
+  transaction.claimed.reserve(static_cast<std::size_t>(request->upsert_size()));
   for (int i = 0; i < request->upsert_size(); ++i) {
     const v1::Service& service = request->upsert(i);
     transaction.upsert.push_back(
@@ -79,10 +81,10 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::Apply
   response->set_revision(applied->revision);
   response->set_epoch(applied->epoch);
   response->set_publish_ns(applied->publish_ns);
-  for (const model::Service& service : applied->plan.created) {
+  for (const model::Brought& service : applied->plan.created) {
     fill(service.name, *response->add_created());
   }
-  for (const model::Service& service : applied->plan.changed) {
+  for (const model::Brought& service : applied->plan.changed) {
     fill(service.name, *response->add_changed());
   }
   for (const model::ServiceName& name : applied->plan.unchanged) {

@@ -2,6 +2,7 @@
 #include "controlplane/model/compile.h"
 
 #include "controlplane/model/validate.h"
+#include "dataplane/net/flow_key.h"
 #include "dataplane/net/headers.h"
 
 #include <algorithm>
@@ -43,6 +44,7 @@ bool before_in_order(const IpAddress& address, std::uint16_t port, const IpAddre
 std::vector<const Endpoint*> members_of(const Service& service, const ServicePortSpec& spec,
                                         Family family) {
   std::vector<const Endpoint*> members;
+  members.reserve(service.endpoints.size());
   for (const Endpoint& endpoint : service.endpoints) {
     if (endpoint.address.family == family) {
       members.push_back(&endpoint);
@@ -95,6 +97,7 @@ std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoin
   const bool any_ready = std::any_of(endpoints.begin(), endpoints.end(),
                                      [](const Endpoint* e) { return is_ready(*e); });
   std::vector<Chosen> chosen;
+  chosen.reserve(endpoints.size());
   for (const Endpoint* endpoint : endpoints) {
     if (is_ready(*endpoint) || (!any_ready && serves_while_terminating(*endpoint))) {
       chosen.push_back({true, is_ready(*endpoint) ? "" : "terminating, but no endpoint is ready"});
@@ -120,9 +123,19 @@ ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed
 // What a write gives back rests for a while, so only what it keeps is not counted as new.
 bool ServiceCompiler::fits(const std::string& provider,
                            const std::vector<const Service*>& services) const {
-  static const CompiledService kNone;
   std::uint64_t ids = ids_used_;
   std::uint64_t slots = slots_used_;
+  for (const Service* service : services) {
+    const std::size_t ports = service->ports.size() * families_of(*service).size();
+    ids += ports;
+    slots += ports * service->endpoints.size();
+  }
+  if (ids < limits_.service_ports && slots < limits_.bindings) {
+    return true;  // even if all of it were new
+  }
+  static const CompiledService kNone;
+  ids = ids_used_;
+  slots = slots_used_;
   for (const Service* service : services) {
     const CompiledService* found = find(provider, service->name);
     const CompiledService& before = found == nullptr ? kNone : *found;
@@ -143,7 +156,8 @@ bool ServiceCompiler::fits(const std::string& provider,
 void ServiceCompiler::update(const std::string& provider, const Service& service,
                              std::uint64_t epoch) {
   const Key key{provider, service.name};
-  const CompiledService before = std::move(services_[key]);
+  CompiledService& stored = services_[key];
+  const CompiledService before = std::move(stored);
   withdraw_frontends(before, epoch);
   CompiledService after;
   after.vips = service.vips;
@@ -163,8 +177,8 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
     }
   }
   place_frontends(after);
-  services_[key] = std::move(after);
-  note_draining(key);
+  stored = std::move(after);
+  note_draining(key, stored);
 }
 
 void ServiceCompiler::remove(const std::string& provider, const ServiceName& name,
@@ -209,7 +223,10 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   made->flow_options = flow_options_of(service.options, spec.protocol);
   made->affinity_ms = service.options.affinity_seconds * 1'000;
   made->refuses = service.refuses;
-  std::vector<MaglevEndpoint> ring;
+  EndpointSet ring;
+  ring.reserve(members.size());
+  made->binding_slots.reserve(members.size());
+  port.endpoints.reserve(members.size());
   const auto take_over = [&](const Endpoint& member, const CompiledEndpoint* old) {
     const Chosen& choice = chosen[ring.size()];
     CompiledEndpoint endpoint;
@@ -285,23 +302,40 @@ void ServiceCompiler::release_port(const CompiledPort& port, std::uint64_t epoch
   disruptive_ = true;
 }
 
-std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(
-    const std::vector<MaglevEndpoint>& endpoints) {
-  MaglevKey key;
+std::size_t ServiceCompiler::EndpointSetHash::operator()(
+    const EndpointSet& endpoints) const noexcept {
+  std::uint64_t hash = endpoints.size();
   for (const MaglevEndpoint& endpoint : endpoints) {
-    key.emplace_back(endpoint.address, endpoint.port, endpoint.weight);
+    hash = multiply_fold(hash ^ hash_of(endpoint.address),
+                         0x9e3779b97f4a7c15ULL ^ (endpoint.port * 65'536ULL + endpoint.weight));
   }
-  std::weak_ptr<const MaglevTable>& cached = maglev_cache_[key];
-  std::shared_ptr<const MaglevTable> table = cached.lock();
+  return hash;
+}
+
+std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(const EndpointSet& endpoints) {
+  sweep_tables();
+  std::weak_ptr<const MaglevTable>& known = tables_[endpoints];
+  std::shared_ptr<const MaglevTable> table = known.lock();
   if (table == nullptr) {
     table = MaglevTable::build(endpoints, seed_);
-    cached = table;
-    if (maglev_cache_.size() > sweep_at_) {
-      std::erase_if(maglev_cache_, [](const auto& entry) { return entry.second.expired(); });
-      sweep_at_ = 2 * maglev_cache_.size() + 64;
-    }
+    tables_built_ += table == nullptr ? 0 : 1;
+    known = table;
   }
   return table;
+}
+
+// Two buckets for each set that is looked up: the dead ones never outnumber the others for long,
+// and no change pays for all of them.
+void ServiceCompiler::sweep_tables() {
+  for (int i = 0; i < 2; ++i) {
+    const std::size_t bucket = sweep_at_++ % tables_.bucket_count();
+    for (auto at = tables_.begin(bucket); at != tables_.end(bucket);) {
+      const auto looked_at = at++;
+      if (looked_at->second.expired()) {
+        tables_.erase(looked_at->first);
+      }
+    }
+  }
 }
 
 void ServiceCompiler::place_frontends(const CompiledService& service) {
@@ -317,7 +351,7 @@ void ServiceCompiler::place_frontends(const CompiledService& service) {
         withdrawn_.address_is_back(vip, port.id);
       }
     }
-    changed_addresses_[vip] = true;
+    changed_addresses_.insert(vip);
   }
 }
 
@@ -342,13 +376,13 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::ui
     if (at->second.empty()) {
       frontends_.erase(at);
     }
-    changed_addresses_[vip] = true;
+    changed_addresses_.insert(vip);
   }
 }
 
 void ServiceCompiler::refresh_addresses() {
   for (const auto& [vip, ports] : frontends_) {
-    changed_addresses_[vip] = true;
+    changed_addresses_.insert(vip);
   }
 }
 
@@ -376,13 +410,14 @@ ServiceCompiler::Built ServiceCompiler::build() {
   Built built;
   if (!changed_bindings_.empty()) {
     std::vector<BindingTable::Change> changes;
+    changes.reserve(changed_bindings_.size());
     for (const auto& [slot, binding] : changed_bindings_) {
       changes.push_back({slot, binding});
     }
     bindings_ = std::make_shared<BindingTable>(bindings_->with(changes));
   }
   built.bindings = bindings_;
-  for (const auto& [vip, changed] : changed_addresses_) {
+  for (const IpAddress& vip : changed_addresses_) {
     built.addresses.push_back({vip, entry_for(vip)});
   }
   built.disruptive = disruptive_;
@@ -417,7 +452,7 @@ bool ServiceCompiler::reclaim(std::uint64_t seen_by_all,
     return !owners_.contains(id) || flows_of_port(id) == 0;
   });
   for (const IpAddress& vip : gone.addresses) {
-    changed_addresses_[vip] = true;
+    changed_addresses_.insert(vip);
   }
   return gone.dnat || !gone.addresses.empty();
 }

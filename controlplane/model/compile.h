@@ -13,8 +13,8 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -108,7 +108,13 @@ class ServiceCompiler {
   // What the address table has to have of it for the services' sake; null: nothing.
   [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& vip) const;
   // Backends of all services that take or keep flows, for next hops to be resolved in advance.
-  [[nodiscard]] const std::map<IpAddress, std::uint32_t>& backends() const { return backends_; }
+  [[nodiscard]] const std::unordered_map<IpAddress, std::uint32_t>& backends() const {
+    return backends_;
+  }
+  // Maglev tables made so far, one for each endpoint set that came up or changed; and how many sets
+  // are remembered.
+  [[nodiscard]] std::uint64_t tables_built() const { return tables_built_; }
+  [[nodiscard]] std::size_t tables_kept() const { return tables_.size(); }
   // Who a ServicePort::id belongs to.
   struct Owner {
     std::string provider;
@@ -121,19 +127,23 @@ class ServiceCompiler {
 
  private:
   using Key = std::pair<std::string, ServiceName>;
-  using MaglevKey = std::vector<std::tuple<IpAddress, std::uint16_t, std::uint16_t>>;
+  using EndpointSet = std::vector<MaglevEndpoint>;  // in the order of their bindings
+  struct EndpointSetHash {
+    std::size_t operator()(const EndpointSet& endpoints) const noexcept;
+  };
 
   CompiledPort compile_port(const Key& key, const Service& service, const ServicePortSpec& spec,
                             Family family, const CompiledPort* before, std::uint64_t epoch);
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);
-  void note_draining(const Key& key);
+  void note_draining(const Key& key, const CompiledService& service);
   void release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
                         std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
   std::shared_ptr<const SourceRanges> ranges_for(std::vector<IpPrefix> prefixes);
   // Live flows are judged again when who may open one has changed.
   void take_over_ranges(const Service& service, const CompiledPort* before, ServicePort& port);
-  std::shared_ptr<const MaglevTable> maglev_for(const std::vector<MaglevEndpoint>& endpoints);
+  std::shared_ptr<const MaglevTable> maglev_for(const EndpointSet& endpoints);
+  void sweep_tables();
   void place_frontends(const CompiledService& service);
   void withdraw_frontends(const CompiledService& service, std::uint64_t epoch);
 
@@ -150,16 +160,17 @@ class ServiceCompiler {
   std::set<Key> draining_;  // services with a deadline and endpoints it is not past for
   std::uint64_t now_ms_ = 0;
   std::unordered_map<std::uint32_t, Owner> owners_;
-  std::map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
+  std::unordered_map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
   Withdrawn withdrawn_;
-  std::map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
-  std::map<MaglevKey, std::weak_ptr<const MaglevTable>> maglev_cache_;
-  std::size_t sweep_at_ = 64;  // entries in the cache at which the dead ones go
+  std::unordered_map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
+  std::unordered_map<EndpointSet, std::weak_ptr<const MaglevTable>, EndpointSetHash> tables_;
+  std::size_t sweep_at_ = 0;  // bucket of tables_ that is looked through for dead ones next
+  std::uint64_t tables_built_ = 0;
   std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
 
   // Since the last build().
-  std::map<std::uint32_t, Binding> changed_bindings_;
-  std::map<IpAddress, bool> changed_addresses_;
+  std::unordered_map<std::uint32_t, Binding> changed_bindings_;
+  std::unordered_set<IpAddress> changed_addresses_;
   bool disruptive_ = false;
   std::vector<IpAddress> new_backends_;
   std::vector<std::uint32_t> new_ports_;

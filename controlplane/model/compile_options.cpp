@@ -36,8 +36,7 @@ void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPor
   }
 }
 
-void ServiceCompiler::note_draining(const Key& key) {
-  const CompiledService& service = services_[key];
+void ServiceCompiler::note_draining(const Key& key, const CompiledService& service) {
   const auto waits = [](const CompiledPort& port) {
     return std::any_of(port.endpoints.begin(), port.endpoints.end(), [](const auto& endpoint) {
       return endpoint.state == BindingState::kDraining && !endpoint.drained;
@@ -71,7 +70,7 @@ bool ServiceCompiler::expire_drains() {
             BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])};
       }
     }
-    note_draining(key);
+    note_draining(key, service);
   }
   return any;
 }

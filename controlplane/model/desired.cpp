@@ -87,14 +87,15 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   }
   Plan plan;
   plan.provider = transaction.provider;
-  for (const Service& service : transaction.upsert) {
+  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+    const Service& service = transaction.upsert[i];
     const auto stored = provider.services.find(service.name);
     if (stored == provider.services.end()) {
-      plan.created.push_back(service);
+      plan.created.push_back({service.name, i});
     } else if (stored->second.service == service) {
       plan.unchanged.push_back(service.name);
     } else {
-      plan.changed.push_back(service);
+      plan.changed.push_back({service.name, i});
     }
   }
   plan.removed.assign(leaving.begin(), leaving.end());
@@ -174,7 +175,7 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
 // Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself.
 void Desired::check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
                              Faults& faults) const {
-  std::map<IpAddress, std::size_t> vips;
+  std::unordered_map<IpAddress, std::size_t> vips;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     for (const IpAddress& vip : transaction.upsert[i].vips) {
       vips.emplace(vip, i);
@@ -205,6 +206,9 @@ void Desired::check_backends(const Transaction& transaction, const std::set<Serv
 // A service that has this VIP and keeps it; null without one.
 const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::string& provider,
                                           const std::set<ServiceName>& moving) const {
+  if (!vip_uses_.contains(vip)) {
+    return nullptr;
+  }
   for (auto at = holders_.lower_bound({vip, {}}); at != holders_.end() && at->first.address == vip;
        ++at) {
     if (at->second.provider != provider || !moving.contains(at->second.name)) {
@@ -247,6 +251,9 @@ void Desired::forget(const std::string& provider, const Service& service) {
       const auto at = holders_.find({vip, {port.port, port.protocol}});
       if (at != holders_.end() && at->second == Holder{provider, service.name}) {
         holders_.erase(at);
+        if (--vip_uses_[vip] == 0) {
+          vip_uses_.erase(vip);
+        }
       }
     }
   }
@@ -258,12 +265,13 @@ void Desired::remember(const std::string& provider, const Service& service) {
   }
   for (const IpAddress& vip : service.vips) {
     for (const ServicePortSpec& port : service.ports) {
-      holders_[{vip, {port.port, port.protocol}}] = {provider, service.name};
+      const FrontendKey key{vip, {port.port, port.protocol}};
+      vip_uses_[vip] += holders_.insert_or_assign(key, Holder{provider, service.name}).second;
     }
   }
 }
 
-std::uint64_t Desired::commit(const Plan& plan) {
+std::uint64_t Desired::commit(const Plan& plan, Transaction transaction) {
   Provider& provider = providers_[plan.provider];
   if (plan.empty()) {
     return provider.revision;
@@ -274,13 +282,14 @@ std::uint64_t Desired::commit(const Plan& plan) {
     forget(plan.provider, at->second.service);
     provider.services.erase(at);
   }
-  for (const Service& service : plan.changed) {
-    forget(plan.provider, provider.services[service.name].service);
+  for (const Brought& brought : plan.changed) {
+    forget(plan.provider, provider.services[brought.name].service);
   }
-  for (const auto* services : {&plan.created, &plan.changed}) {
-    for (const Service& service : *services) {
+  for (const auto* some : {&plan.created, &plan.changed}) {
+    for (const Brought& brought : *some) {
+      Service& service = transaction.upsert[brought.index];
       remember(plan.provider, service);
-      provider.services[service.name] = {service, provider.revision};
+      provider.services[brought.name] = {std::move(service), provider.revision};
     }
   }
   return provider.revision;

@@ -25,11 +25,17 @@ struct Transaction {
   bool dry_run = false;
 };
 
+// A service that a transaction brings.
+struct Brought {
+  ServiceName name;
+  std::size_t index = 0;  // in Transaction::upsert
+};
+
 // What a transaction will do: decided before anything is done, so that it is done wholly or not.
 struct Plan {
   std::string provider;
-  std::vector<Service> created;
-  std::vector<Service> changed;
+  std::vector<Brought> created;
+  std::vector<Brought> changed;
   std::vector<ServiceName> unchanged;
   std::vector<ServiceName> removed;
 
@@ -55,9 +61,9 @@ class Desired {
   // holder of a frontend, ABORTED for another revision, NOT_FOUND for a service to remove that is
   // not there. A transaction whose services are faulty by themselves may be asked about too.
   [[nodiscard]] Result<Plan> plan(const Transaction& transaction, Faults faults = {}) const;
-  // Does what was planned against this very state; returns the provider's new revision, which is
-  // the old one when the plan is empty.
-  std::uint64_t commit(const Plan& plan);
+  // Does what was planned for `transaction` against this very state, and takes its services;
+  // returns the provider's new revision, which is the old one when the plan is empty.
+  std::uint64_t commit(const Plan& plan, Transaction transaction);
 
   [[nodiscard]] const std::map<std::string, Provider>& providers() const { return providers_; }
   [[nodiscard]] std::uint64_t revision(const std::string& provider) const;
@@ -86,6 +92,7 @@ class Desired {
   std::set<IpAddress> reserved_;
   std::map<std::string, Provider> providers_;
   std::map<FrontendKey, Holder> holders_;
+  std::unordered_map<IpAddress, std::uint32_t> vip_uses_;       // how many holders_ have it
   std::unordered_map<IpAddress, std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 

@@ -84,17 +84,18 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
   }
 }
 
-std::optional<IpAddress> check_address(const std::string& text, const std::string& path,
-                                       Faults& faults) {
+// `path`: makes the field's path, which only a fault needs.
+template <typename Path>
+std::optional<IpAddress> check_address(const std::string& text, Path&& path, Faults& faults) {
   const auto address = parse_ip(text);
   if (!address) {
-    faults.add(path, "'" + text + "' is not an IP address; write it like 203.0.113.10 or " +
-                         "2001:db8::10");
+    faults.add(path(), "'" + text + "' is not an IP address; write it like 203.0.113.10 or " +
+                           "2001:db8::10");
     return std::nullopt;
   }
   if (!is_usable_unicast(*address)) {
-    faults.add(path, "'" + text + "' cannot be reached over a network; use a global or private " +
-                         "unicast address");
+    faults.add(path(), "'" + text + "' cannot be reached over a network; use a global or private " +
+                           "unicast address");
     return std::nullopt;
   }
   return address;
@@ -121,7 +122,8 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
   std::vector<IpAddress>& vips = service.vips;
   for (const auto& [field, text] : given) {
     const std::string path = spec + "." + field;
-    const auto address = check_address(text, path, faults);
+    const auto address = check_address(
+        text, [&] { return path; }, faults);
     if (!address) {
       continue;
     }
@@ -187,36 +189,51 @@ std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::s
   return ports;
 }
 
-Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePortSpec>& ports,
-                        const std::string& path, Faults& faults) {
-  Endpoint endpoint;
-  if (given.addresses.size() != 1) {
-    faults.add(path + ".addresses", std::to_string(given.addresses.size()) +
-                                        " addresses are given; an endpoint has exactly one");
-  } else if (const auto address =
-                 check_address(given.addresses[0], path + ".addresses[0]", faults)) {
-    endpoint.address = *address;
+// There may be 65,535 of them, so its text is made for faults only.
+struct EndpointPath {
+  const std::string& spec;
+  std::size_t index;
+  [[nodiscard]] std::string field(const char* name) const {
+    return at(spec, "endpoints", index) + name;
   }
-  const std::int64_t weight = given.weight.value_or(1);
-  if (weight < 1 || weight > kWeightMax) {
-    faults.add(path + ".weight", std::to_string(weight) +
-                                     " is out of range; use 1 to 100, or drain the endpoint with "
-                                     "conditions.ready: false");
-  }
-  endpoint.weight = static_cast<std::uint16_t>(std::clamp<std::int64_t>(weight, 1, kWeightMax));
-  if (!given.network.empty() && given.network != "default") {
-    faults.unimplemented.push_back(
-        {path + ".network", "networks other than 'default' are not built yet"});
-  }
+};
+
+void check_endpoint_ports(const EndpointInput& given, const std::vector<ServicePortSpec>& ports,
+                          const EndpointPath& path, Endpoint& endpoint, Faults& faults) {
   for (const auto& [name, port] : given.ports) {
+    const std::string field = path.field(".ports[") + name + "]";
     const bool known = std::any_of(ports.begin(), ports.end(),
                                    [&](const ServicePortSpec& spec) { return spec.name == name; });
     // Without any, the fault is in the ports.
     if (!known && !ports.empty()) {
-      faults.add(path + ".ports[" + name + "]", "the service has no port of this name");
+      faults.add(field, "the service has no port of this name");
     }
-    endpoint.ports[name] = check_port(port, false, path + ".ports[" + name + "]", faults);
+    endpoint.ports[name] = check_port(port, false, field, faults);
   }
+}
+
+Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePortSpec>& ports,
+                        const EndpointPath& path, Faults& faults) {
+  Endpoint endpoint;
+  if (given.addresses.size() != 1) {
+    faults.add(path.field(".addresses"), std::to_string(given.addresses.size()) +
+                                             " addresses are given; an endpoint has exactly one");
+  } else if (const auto address = check_address(
+                 given.addresses[0], [&] { return path.field(".addresses[0]"); }, faults)) {
+    endpoint.address = *address;
+  }
+  const std::int64_t weight = given.weight.value_or(1);
+  if (weight < 1 || weight > kWeightMax) {
+    faults.add(path.field(".weight"), std::to_string(weight) +
+                                          " is out of range; use 1 to 100, or drain the endpoint "
+                                          "with conditions.ready: false");
+  }
+  endpoint.weight = static_cast<std::uint16_t>(std::clamp<std::int64_t>(weight, 1, kWeightMax));
+  if (!given.network.empty() && given.network != "default") {
+    faults.unimplemented.push_back(
+        {path.field(".network"), "networks other than 'default' are not built yet"});
+  }
+  check_endpoint_ports(given, ports, path, endpoint, faults);
   endpoint.conditions = given.conditions;
   endpoint.hostname = given.hostname;
   endpoint.node_name = given.node_name;
@@ -229,14 +246,14 @@ class Targets {
  public:
   explicit Targets(const std::vector<ServicePortSpec>& ports) : ports_(ports) {}
 
-  void add(const Endpoint& endpoint, const std::string& path, Faults& faults) {
+  void add(const Endpoint& endpoint, const EndpointPath& path, Faults& faults) {
     for (std::size_t i = 0; i < ports_.size(); ++i) {
       const auto own = endpoint.ports.find(ports_[i].name);
       const std::uint16_t target =
           own == endpoint.ports.end() ? ports_[i].target_port : own->second;
       if (target != 0 && !taken_.emplace(i, endpoint.address, target).second) {
-        faults.add(path + ".addresses[0]", "'" + sluice::to_string(endpoint.address, target) +
-                                               "' is given twice; remove one");
+        faults.add(path.field(".addresses[0]"), "'" + sluice::to_string(endpoint.address, target) +
+                                                    "' is given twice; remove one");
         return;
       }
     }
@@ -247,6 +264,16 @@ class Targets {
   std::set<std::tuple<std::size_t, IpAddress, std::uint16_t>> taken_;
 };
 
+bool addresses_differ(const std::vector<Endpoint>& endpoints) {
+  std::vector<IpAddress> addresses;
+  addresses.reserve(endpoints.size());
+  for (const Endpoint& endpoint : endpoints) {
+    addresses.push_back(endpoint.address);
+  }
+  std::sort(addresses.begin(), addresses.end());
+  return std::adjacent_find(addresses.begin(), addresses.end()) == addresses.end();
+}
+
 std::vector<Endpoint> check_endpoints(const ServiceInput& input,
                                       const std::vector<ServicePortSpec>& ports,
                                       const std::string& spec, Faults& faults) {
@@ -256,15 +283,21 @@ std::vector<Endpoint> check_endpoints(const ServiceInput& input,
                                         " endpoints are given; a service has at most 65535");
     return endpoints;
   }
-  Targets targets(ports);
+  endpoints.reserve(input.endpoints.size());
+  std::vector<bool> sound;
   for (std::size_t i = 0; i < input.endpoints.size(); ++i) {
-    const std::string path = at(spec, "endpoints", i);
     const std::size_t before = faults.invalid.size();
-    Endpoint endpoint = check_endpoint(input.endpoints[i], ports, path, faults);
-    if (faults.invalid.size() == before) {
-      targets.add(endpoint, path, faults);
+    endpoints.push_back(check_endpoint(input.endpoints[i], ports, {spec, i}, faults));
+    sound.push_back(faults.invalid.size() == before);
+  }
+  if (addresses_differ(endpoints)) {
+    return endpoints;  // and so do their targets, whatever the ports are
+  }
+  Targets targets(ports);
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    if (sound[i]) {
+      targets.add(endpoints[i], {spec, i}, faults);
     }
-    endpoints.push_back(std::move(endpoint));
   }
   return endpoints;
 }

@@ -86,22 +86,32 @@ model::Result<Applied> Reconciler::apply(model::Transaction transaction,
   }
 }
 
-FlowTotals Reconciler::port_totals(std::uint32_t id) const {
+FlowTotals Reconciler::port_counts(std::uint32_t id) const {
   FlowTotals sum;
   for (const auto& lcore : dataplane_.counters()) {
     sum += totals_of(lcore->services[id]);
   }
-  const auto before = port_baselines_.find(id);
-  return before == port_baselines_.end() ? sum : sum.since(before->second);
+  return sum;
 }
 
-FlowTotals Reconciler::binding_totals(std::uint32_t slot) const {
+FlowTotals Reconciler::binding_counts(std::uint32_t slot) const {
   FlowTotals sum;
   for (const auto& lcore : dataplane_.counters()) {
     sum += totals_of(lcore->bindings[slot]);
   }
+  return sum;
+}
+
+FlowTotals Reconciler::port_totals(std::uint32_t id) const {
+  const auto before = port_baselines_.find(id);
+  const FlowTotals now = port_counts(id);
+  return before == port_baselines_.end() ? now : now.since(before->second);
+}
+
+FlowTotals Reconciler::binding_totals(std::uint32_t slot) const {
   const auto before = binding_baselines_.find(slot);
-  return before == binding_baselines_.end() ? sum : sum.since(before->second);
+  const FlowTotals now = binding_counts(slot);
+  return before == binding_baselines_.end() ? now : now.since(before->second);
 }
 
 ServiceView Reconciler::view(const std::string& provider,

@@ -12,6 +12,9 @@ namespace {
 
 constexpr auto kIdlePatience = std::chrono::milliseconds(200);
 constexpr auto kConfirmPatience = std::chrono::microseconds(50);
+// A turn of a busy lcore; shorter than going to sleep and being woken.
+constexpr auto kGlance = std::chrono::microseconds(20);
+constexpr auto kHeldPatience = std::chrono::microseconds(1'000);
 constexpr auto kHousekeeping = std::chrono::seconds(1);
 
 std::vector<std::optional<int>> twins_of(const Dataplane& dataplane, std::size_t ports) {
@@ -88,17 +91,18 @@ void Reconciler::stop() {
 
 void Reconciler::run() {
   while (true) {
-    const bool outstanding = !waiting_.empty();
-    Mailbox::Batch batch = mailbox_.take(outstanding ? kConfirmPatience : kIdlePatience);
+    Mailbox::Batch batch = mailbox_.take(patience());
     observe(batch);
     write(batch.writes);
-    if (dirty_) {
+    if (dirty_ && dataplane_.unreclaimed() < kUnreclaimedMax) {
       publish();
+      glance_at_lcores();
     }
     for (const auto& question : batch.questions) {
       question();
     }
     answer_confirmed();
+    give_up_on_held();
     if (Clock::now() - housekept_ >= kHousekeeping) {
       keep_house();
     }
@@ -106,11 +110,28 @@ void Reconciler::run() {
       break;
     }
   }
-  for (Waiting& write : waiting_) {
-    write.answer.set_value(
-        model::Error{.code = model::Code::kUnavailable, .message = "the gateway is shutting down"});
+  for (auto* writes : {&waiting_, &unpublished_}) {
+    for (Waiting& write : *writes) {
+      write.answer.set_value(model::Error{.code = model::Code::kUnavailable,
+                                          .message = "the gateway is shutting down"});
+    }
+    writes->clear();
   }
-  waiting_.clear();
+}
+
+// Most lcores have seen a snapshot by then, and its writers need not wait for a timer.
+void Reconciler::glance_at_lcores() {
+  const auto until = Clock::now() + kGlance;
+  while (!dataplane_.confirmed(last_ticket_) && Clock::now() < until) {
+  }
+}
+
+// An lcore reports within microseconds, or it stands still.
+std::chrono::microseconds Reconciler::patience() const {
+  if (!waiting_.empty()) {
+    return kConfirmPatience;
+  }
+  return dirty_ ? kHeldPatience : std::chrono::microseconds(kIdlePatience);
 }
 
 std::uint64_t Reconciler::clock_ms() const {
@@ -173,7 +194,7 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
                        write.deadline, false});
       continue;
     }
-    applied.revision = desired_.commit(applied.plan);
+    applied.revision = desired_.commit(applied.plan, std::move(write.transaction));
     applied.epoch = published_->epoch + 1;
     carry_out(applied.plan);
     unpublished_.push_back({std::move(write.answer), std::move(applied), 0, since, write.deadline});
@@ -201,8 +222,8 @@ model::Result<model::Plan> Reconciler::plan(const model::Transaction& transactio
   }
   std::vector<const model::Service*> services;
   for (const auto* some : {&planned->created, &planned->changed}) {
-    for (const model::Service& service : *some) {
-      services.push_back(&service);
+    for (const model::Brought& brought : *some) {
+      services.push_back(&transaction.upsert[brought.index]);
     }
   }
   if (!compiler_.fits(transaction.provider, services)) {
@@ -257,13 +278,13 @@ void Reconciler::carry_out(const model::Plan& plan) {
     removed.emplace_back(plan.provider, name);
     records_.erase(removed.back());
   }
-  for (const model::Service& service : plan.created) {
-    records_[{plan.provider, service.name}] = {make_uid(), std::time(nullptr), epoch};
+  for (const model::Brought& brought : plan.created) {
+    records_[{plan.provider, brought.name}] = {make_uid(), std::time(nullptr), epoch};
   }
-  for (const auto* services : {&plan.changed, &plan.created}) {
-    for (const model::Service& service : *services) {
-      compiler_.update(plan.provider, service, epoch);
-      changed.emplace_back(plan.provider, service.name);
+  for (const auto* some : {&plan.changed, &plan.created}) {
+    for (const model::Brought& brought : *some) {
+      compiler_.update(plan.provider, desired_.find(plan.provider, brought.name)->service, epoch);
+      changed.emplace_back(plan.provider, brought.name);
       records_[changed.back()].epoch = epoch;
     }
   }
@@ -311,14 +332,7 @@ void Reconciler::publish() {
   if (!changes.empty()) {
     next->addresses = std::make_shared<AddressTable>(next->addresses->with(changes));
   }
-  for (const std::uint32_t id : services.new_ports) {
-    port_baselines_.erase(id);
-    port_baselines_[id] = port_totals(id);
-  }
-  for (const std::uint32_t slot : services.new_bindings) {
-    binding_baselines_.erase(slot);
-    binding_baselines_[slot] = binding_totals(slot);
-  }
+  note_baselines(services);
   published_ = next;
   last_ticket_ = dataplane_.publish(published_);
   announce(changes);
@@ -330,24 +344,45 @@ void Reconciler::publish() {
   unpublished_.clear();
 }
 
+// The lcores' counters go on when a number is used again: what its new holder counts from.
+void Reconciler::note_baselines(const model::ServiceCompiler::Built& services) {
+  const auto note = [](Baselines& baselines, std::uint32_t number, const FlowTotals& totals) {
+    if (totals == FlowTotals{}) {
+      baselines.erase(number);
+    } else {
+      baselines[number] = totals;
+    }
+  };
+  for (const std::uint32_t id : services.new_ports) {
+    note(port_baselines_, id, port_counts(id));
+  }
+  for (const std::uint32_t slot : services.new_bindings) {
+    note(binding_baselines_, slot, binding_counts(slot));
+  }
+}
+
 // What lies on the way to a backend is resolved before the first packet asks for it: for new
-// backends, and for all of them when the ways have changed.
+// backends, and for all of them when the ways have changed. Most lie behind few neighbours.
 void Reconciler::want_neighbours(bool ways_changed) {
-  const auto want_towards = [this](const IpAddress& backend) {
+  std::set<model::Topology::Neighbour> wanted;
+  const auto want_towards = [&](const IpAddress& backend) {
     if (const auto neighbour = topology_.neighbour_towards(backend)) {
-      want(*neighbour);
+      wanted.insert(*neighbour);
     }
   };
   const std::vector<IpAddress> fresh = compiler_.take_new_backends();
-  if (!ways_changed) {
+  if (ways_changed) {
+    for (const model::Topology::Neighbour& gateway : topology_.gateways()) {
+      wanted.insert(gateway);
+    }
+    for (const auto& [address, bindings] : compiler_.backends()) {
+      want_towards(address);
+    }
+  } else {
     std::for_each(fresh.begin(), fresh.end(), want_towards);
-    return;
   }
-  for (const model::Topology::Neighbour& gateway : topology_.gateways()) {
-    want(gateway);
-  }
-  for (const auto& [address, bindings] : compiler_.backends()) {
-    want_towards(address);
+  for (const model::Topology::Neighbour& neighbour : wanted) {
+    want(neighbour);
   }
 }
 
@@ -381,19 +416,34 @@ void Reconciler::answer_confirmed() {
       }
       write.answer.set_value(std::move(write.applied));
     } else if (now > write.deadline) {
-      std::string lcores;
-      for (const unsigned lcore : dataplane_.unconfirmed(write.ticket)) {
-        lcores += (lcores.empty() ? "" : ", ") + std::to_string(lcore);
-      }
-      write.answer.set_value(
-          model::Error{.code = model::Code::kDeadlineExceeded,
-                       .message = "committed, lcore " + lcores + " not confirmed",
-                       .reason = "COMMITTED_NOT_CONFIRMED"});
+      write.answer.set_value(not_confirmed(write.ticket));
     } else {
       still.push_back(std::move(write));
     }
   }
   waiting_ = std::move(still);
+}
+
+// Writes that are held back are in force with the next snapshot; their writers hear so in time.
+void Reconciler::give_up_on_held() {
+  const auto now = Clock::now();
+  std::erase_if(unpublished_, [&](Waiting& write) {
+    const bool late = now > write.deadline;
+    if (late) {
+      write.answer.set_value(not_confirmed(last_ticket_));
+    }
+    return late;
+  });
+}
+
+model::Error Reconciler::not_confirmed(std::uint64_t ticket) const {
+  std::string lcores;
+  for (const unsigned lcore : dataplane_.unconfirmed(ticket)) {
+    lcores += (lcores.empty() ? "" : ", ") + std::to_string(lcore);
+  }
+  return model::Error{.code = model::Code::kDeadlineExceeded,
+                      .message = "committed, lcore " + lcores + " not confirmed",
+                      .reason = "COMMITTED_NOT_CONFIRMED"};
 }
 
 void Reconciler::note_latency(std::uint64_t nanoseconds) {

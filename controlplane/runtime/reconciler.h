@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace sluice::runtime {
@@ -36,6 +37,9 @@ class Reconciler {
     std::function<void(int interface, const IpAddress&)> unwant;
   };
   static constexpr auto kDeadline = std::chrono::seconds(5);
+  // So many replaced snapshots may wait for an lcore that stands still; what is written after that
+  // is folded into one, published when the lcore goes on. So memory does not grow with the writes.
+  static constexpr std::size_t kUnreclaimedMax = 64;
 
   // `dataplane` outlives this; it is published to, and started by the caller after the first
   // publication, which happens here with all that `config` and the mailbox know.
@@ -74,6 +78,8 @@ class Reconciler {
     std::int64_t created_seconds = 0;
     std::uint64_t epoch = 0;
   };
+  // By number; absent: all zero.
+  using Baselines = std::unordered_map<std::uint32_t, FlowTotals>;
   struct Waiting {
     std::promise<model::Result<Applied>> answer;
     Applied applied;
@@ -95,15 +101,23 @@ class Reconciler {
                       const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);
   void publish();
+  void note_baselines(const model::ServiceCompiler::Built& services);
   void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);
   void announce(const std::vector<AddressTable::Change>& changes);
+  [[nodiscard]] std::chrono::microseconds patience() const;
+  void glance_at_lcores();
   void answer_confirmed();
+  void give_up_on_held();
+  [[nodiscard]] model::Error not_confirmed(std::uint64_t ticket) const;
   void note_latency(std::uint64_t nanoseconds);
   void keep_house();
   void watch_lcores();
   [[nodiscard]] std::uint64_t clock_ms() const;
 
+  // Since a number was first used, and since its present holder has it.
+  [[nodiscard]] FlowTotals port_counts(std::uint32_t id) const;
+  [[nodiscard]] FlowTotals binding_counts(std::uint32_t slot) const;
   [[nodiscard]] FlowTotals port_totals(std::uint32_t id) const;
   [[nodiscard]] FlowTotals binding_totals(std::uint32_t slot) const;
   [[nodiscard]] ServiceView view(const std::string& provider,
@@ -118,8 +132,8 @@ class Reconciler {
   model::ServiceCompiler compiler_;
   std::map<std::pair<std::string, model::ServiceName>, Record> records_;
   ChangeLog change_log_;
-  std::map<std::uint32_t, FlowTotals> port_baselines_;
-  std::map<std::uint32_t, FlowTotals> binding_baselines_;
+  Baselines port_baselines_;
+  Baselines binding_baselines_;
   std::map<IpAddress, std::uint16_t> announced_;
   std::set<model::Topology::Neighbour> asked_;
 
@@ -132,7 +146,7 @@ class Reconciler {
   std::set<unsigned> stalled_;        // CPU numbers
   bool dirty_ = true;
   std::vector<Waiting> waiting_;
-  std::vector<Waiting> unpublished_;         // of this batch
+  std::vector<Waiting> unpublished_;         // of this batch, or held back
   std::vector<std::uint64_t> latencies_ns_;  // ring of the last kLatencies
   std::size_t next_latency_ = 0;
   static constexpr std::size_t kLatencies = 1'000;

@@ -28,6 +28,7 @@ struct FlowTotals {
   [[nodiscard]] std::uint64_t flows_active() const {
     return flows_opened > flows_closed ? flows_opened - flows_closed : 0;
   }
+  friend bool operator==(const FlowTotals&, const FlowTotals&) = default;
 };
 
 struct EndpointView {

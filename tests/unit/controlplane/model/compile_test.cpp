@@ -58,6 +58,10 @@ struct Compiled {
     const AddressEntry* entry = addresses.find(*parse_ip(vip));
     return entry == nullptr ? nullptr : entry->find({port, kProtocolTcp});
   }
+  const MaglevTable* table(const std::string& vip, std::uint16_t port = 80) {
+    const ServicePort* found = at(vip, port);
+    return found == nullptr ? nullptr : found->maglev.get();
+  }
   // Backends that new flows of a frontend can get.
   std::set<std::string> usable(const std::string& vip) {
     std::set<std::string> found;
@@ -304,6 +308,48 @@ TEST(Compile, PortsWithOneEndpointSetShareOneMaglevTable) {
   ASSERT_TRUE(first != nullptr && second != nullptr);
   EXPECT_EQ(first->maglev, second->maglev);
   EXPECT_EQ(second, world.at("192.0.2.3"));
+}
+
+TEST(Compile, AChangeOfOneBackendBuildsTheTableOfItsSetOnceHoweverManyPortsShareIt) {
+  Compiled world;
+  std::vector<Endpoint> endpoints{endpoint("10.0.0.1"), endpoint("10.0.0.2")};
+  Service shared = service("shared", {"192.0.2.1", "2001:db8::1"}, endpoints);
+  shared.ports.clear();
+  for (std::uint16_t port = 80; port < 100; ++port) {
+    shared.ports.push_back({"p" + std::to_string(port), kProtocolTcp, port, 8080, ""});
+  }
+  world.put(shared);
+  EXPECT_EQ(world.compiler.tables_built(), 1U) << "20 ports, one set";
+  world.put(service("other", {"192.0.2.2"}, {endpoint("10.0.0.3")}));
+  EXPECT_EQ(world.compiler.tables_built(), 2U);
+  const MaglevTable* const other = world.table("192.0.2.2");
+  const auto before = world.compiler.find("cli", shared.name)->ports[0].port->maglev;
+
+  shared.endpoints[1].conditions.ready = false;
+  world.put(shared);
+  EXPECT_EQ(world.compiler.tables_built(), 3U) << "its own table, once";
+  EXPECT_EQ(world.table("192.0.2.2"), other);
+  EXPECT_NE(world.table("192.0.2.1"), before.get());
+  for (std::uint16_t port = 80; port < 100; ++port) {
+    EXPECT_EQ(world.table("192.0.2.1", port), world.table("192.0.2.1"));
+  }
+
+  shared.labels["tier"] = "gold";
+  shared.refuses = true;
+  world.put(shared);
+  EXPECT_EQ(world.compiler.tables_built(), 3U) << "the set is the same";
+}
+
+TEST(Compile, TablesThatNobodyUsesAreForgottenWhileOthersAreMade) {
+  Compiled world;
+  for (int i = 0; i < 10'000; ++i) {
+    world.put(
+        service("web", {"192.0.2.1"},
+                {endpoint("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250))}));
+    world.reclaim(kNoFlows);
+  }
+  EXPECT_EQ(world.compiler.tables_built(), 10'000U);
+  EXPECT_LT(world.compiler.tables_kept(), 100U);
 }
 
 TEST(Compile, WhatIsNotTouchedIsSharedByPointer) {

@@ -27,7 +27,7 @@ Transaction write(std::vector<Service> upsert, const std::string& provider = "cl
 std::uint64_t apply(Desired& desired, const Transaction& transaction) {
   const auto plan = desired.plan(transaction);
   EXPECT_TRUE(plan.has_value()) << plan.error().message;
-  return plan ? desired.commit(*plan) : 0;
+  return plan ? desired.commit(*plan, transaction) : 0;
 }
 
 TEST(Desired, APlanTellsCreatedChangedAndUnchanged) {
@@ -81,7 +81,7 @@ TEST(Desired, ReplaceSweepsTheServicesOfItsProviderOnly) {
   const auto plan = desired.plan(replace);
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->removed, (std::vector<ServiceName>{{"default", "a"}}));
-  desired.commit(*plan);
+  desired.commit(*plan, replace);
   EXPECT_NE(desired.find("cluster", {"default", "a"}), nullptr);
   EXPECT_EQ(desired.find("cli", {"default", "a"}), nullptr);
 }

@@ -18,6 +18,8 @@ unsigned first_cpu() {
   return cpu;
 }
 
+}  // namespace
+
 DataplaneSettings settings_of(const model::Config& config) {
   DataplaneSettings settings;
   settings.lcores = config.lcores;
@@ -34,8 +36,6 @@ DataplaneSettings settings_of(const model::Config& config) {
   }
   return settings;
 }
-
-}  // namespace
 
 model::Config null_config() {
   model::Config config;

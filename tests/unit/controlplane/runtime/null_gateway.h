@@ -19,6 +19,7 @@ inline constexpr std::uint32_t kNullServicePorts = 32;
 
 // Port "wan0" without a twin, 192.0.2.1/24 and 2001:db8::1/64 on it; SNAT from 192.0.2.100.
 model::Config null_config();
+DataplaneSettings settings_of(const model::Config& config);
 // Started; the end of the program stops it.
 Dataplane& null_dataplane();
 
