@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 SOURCES = $(shell git ls-files '*.cpp' '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build asan tsan fuzz fresh format tidy clean install-packages
+.PHONY: help demo test bench bench-publish build asan tsan fuzz fresh format tidy clean install-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -19,6 +19,11 @@ test: install-packages ## everything CI runs: build, unit, packet, end to end, s
 
 bench: build ## all benches beside the budget of DESIGN.md; JSON and plots in build/bench (ARGS=--record keeps them)
 	@bench/run $(ARGS)
+
+bench-publish: install-packages ## control speed alone: loading, changes under traffic (build/bench/publish.json)
+	@JOBS=$(JOBS) deploy/build release publish_bench
+	@mkdir -p build/bench
+	@build/release/bench/publish/publish_bench --out=build/bench/publish.json
 
 build: install-packages ## release build in build/release
 	@JOBS=$(JOBS) deploy/build release all

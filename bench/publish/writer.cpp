@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/publish/writer.h"
+
+#include "controlplane/client/channel.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+namespace sluice::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kTimeout = std::chrono::seconds(60);
+constexpr std::uint32_t kTicksPerSecond = 1'000;
+
+void check(const grpc::Status& status) {
+  if (!status.ok()) {
+    throw std::runtime_error("a write is refused: " + status.error_message());
+  }
+}
+
+std::uint32_t micros_since(Clock::time_point begun) {
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count());
+}
+
+struct Call {
+  grpc::ClientContext context;
+  v1::ApplyResponse response;
+  grpc::Status status;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<v1::ApplyResponse>> reader;
+  Clock::time_point begun = Clock::now();
+};
+
+// The calls under way, and what became of the others.
+class Calls {
+ public:
+  Calls(v1::Gateway::Stub& stub, Writer::Changes& changes) : stub_(stub), changes_(changes) {}
+
+  void start(const v1::ApplyRequest& request) {
+    auto call = std::make_unique<Call>();
+    client::set_deadline(call->context, kTimeout);
+    call->reader = stub_.AsyncApply(&call->context, request, &queue_);
+    call->reader->Finish(&call->response, &call->status, call.get());
+    call.release();
+    ++under_way_;
+  }
+  // Takes answers until `deadline`; false when it has come.
+  bool take(Clock::time_point deadline) {
+    void* tag = nullptr;
+    bool ok = false;
+    const auto left = deadline - Clock::now();
+    if (queue_.AsyncNext(&tag, &ok, std::chrono::system_clock::now() + left) !=
+        grpc::CompletionQueue::GOT_EVENT) {
+      return false;
+    }
+    const std::unique_ptr<Call> call(static_cast<Call*>(tag));
+    check(call->status);
+    changes_.micros.push_back(micros_since(call->begun));
+    ++changes_.confirmed;
+    --under_way_;
+    return true;
+  }
+  [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
+
+ private:
+  v1::Gateway::Stub& stub_;
+  Writer::Changes& changes_;
+  grpc::CompletionQueue queue_;
+  std::uint32_t under_way_ = 0;
+};
+
+}  // namespace
+
+Writer::Writer(const std::string& server) {
+  const client::Connection connection = client::connect(server);
+  if (!connection.fault.empty()) {
+    throw std::runtime_error(connection.fault);
+  }
+  stub_ = v1::Gateway::NewStub(connection.channel);
+}
+
+double Writer::apply(const v1::ApplyRequest& request) {
+  grpc::ClientContext context;
+  client::set_deadline(context, kTimeout);
+  v1::ApplyResponse response;
+  const auto begun = Clock::now();
+  check(stub_->Apply(&context, request, &response));
+  return std::chrono::duration<double>(Clock::now() - begun).count();
+}
+
+std::string Writer::drops() {
+  grpc::ClientContext context;
+  client::set_deadline(context, kTimeout);
+  v1::ListDropsResponse response;
+  check(stub_->ListDrops(&context, v1::ListDropsRequest{}, &response));
+  std::string text;
+  for (const v1::Drop& drop : response.drops()) {
+    if (drop.packets() != 0) {
+      text += (text.empty() ? "" : ", ") + drop.reason() + " " + std::to_string(drop.packets());
+    }
+  }
+  return text.empty() ? "nothing" : text;
+}
+
+Writer::Changes Writer::change_singly(Fleet& fleet, std::uint32_t count, std::uint32_t pause_us) {
+  Changes changes;
+  const auto begun = Clock::now();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    changes.micros.push_back(static_cast<std::uint32_t>(apply(fleet.next_change()) * 1e6));
+    std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
+  }
+  changes.confirmed = count;
+  changes.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+  return changes;
+}
+
+Writer::Changes Writer::change_steadily(Fleet& fleet, std::uint32_t rate, std::uint32_t seconds) {
+  Changes changes;
+  Calls calls(*stub_, changes);
+  const std::uint32_t each = rate / kTicksPerSecond;
+  const auto begun = Clock::now();
+  auto next = begun;
+  for (std::uint32_t tick = 0; tick < seconds * kTicksPerSecond; ++tick) {
+    for (std::uint32_t i = 0; i < each; ++i) {
+      while (calls.under_way() >= kInFlight) {
+        calls.take(Clock::now() + kTimeout);
+      }
+      calls.start(fleet.next_change());
+    }
+    next += std::chrono::microseconds(1'000'000 / kTicksPerSecond);
+    while (calls.take(next)) {
+    }
+  }
+  while (calls.under_way() != 0) {
+    calls.take(Clock::now() + kTimeout);
+  }
+  changes.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+  return changes;
+}
+
+}  // namespace sluice::bench
