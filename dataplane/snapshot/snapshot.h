@@ -24,8 +24,9 @@ struct PortFacts {
   bool has_twin = false;           // packets can be punted to the kernel
   bool transit_to_kernel = false;  // what is nobody's: to the kernel instead of a drop
   // A VLAN of another port is a port of its own, whose frames bear the tag on the wire only:
-  std::uint16_t vlan = 0;   // IEEE 802.1Q VID, 1..4094; 0: untagged, a device
-  std::uint8_t device = 0;  // with a VLAN: index of the port whose device carries it
+  std::uint16_t vlan = 0;             // IEEE 802.1Q VID, 1..4094; 0: untagged, a device
+  std::uint8_t device = 0;            // with a VLAN: index of the port whose device carries it
+  HashInput hash = HashInput::kNone;  // what of its packets the device hashes, by our key
 };
 
 // An address and port range that FULL_NAT flows are sent from; begin < end, end exclusive.

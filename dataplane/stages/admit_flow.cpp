@@ -152,7 +152,7 @@ template <Family F>
     return false;
   }
   if (packet.errand == Errand::kAffinity) {
-    const std::uint8_t owner = snapshot.ownership->of_side(client, key.source_port.host());
+    const std::uint8_t owner = owner_of(packet, snapshot).value_or(state.number);
     if (owner == state.number) {
       return false;
     }

@@ -1,44 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
-// Is it ours to carry? Ports spread packets over the lcores' queues as they please; a flow lives on
-// one lcore, so a packet that came to another is handed over, once; a fragment by way of the lcore
-// where its datagram meets.
+// Is it ours to carry? A flow lives on one lcore, so a packet that came to another is handed over,
+// once; a fragment by way of the lcore where its datagram meets. Where the port's device spreads
+// packets by the hash that decides and has told it, that is believed once it was found right; what
+// is on the wrong lcore nevertheless goes the same way.
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 
 namespace sluice {
+namespace {
+
+// Where whole tuples are hashed, a flow that keeps its client's address is known by its service.
+bool keeps_client(const Packet& packet, Be16 port, const AddressEntry& entry,
+                  const Snapshot& snapshot) {
+  if (!snapshot.any_dnat || snapshot.ownership->input() != OwnerInput::kFullTuple) {
+    return false;
+  }
+  const ServicePort* service = entry.find({port.host(), packet.protocol});
+  return service != nullptr && service->mode == ForwardingMode::kDnat;
+}
+
+template <Family F>
+std::optional<std::uint8_t> owner_by_key(const Packet& packet, const Snapshot& snapshot) {
+  const FlowKey<F>& key = packet.key<F>();
+  const AddressEntry* entry = snapshot.addresses->find(IpAddress(key.destination));
+  if (entry == nullptr || entry->kind == AddressKind::kHost) {
+    return snapshot.any_dnat
+               ? std::optional(snapshot.ownership->of_packet(key, End::kDestination, true))
+               : std::nullopt;
+  }
+  if (entry->kind == AddressKind::kSnat) {
+    return snapshot.ownership->of_packet(key, End::kDestination, false);
+  }
+  return snapshot.ownership->of_packet(
+      key, End::kSource, keeps_client(packet, key.destination_port, *entry, snapshot));
+}
+
+// The device says that it is ours, and is believed.
+bool is_told_ours(const Packet& packet, const Snapshot& snapshot, LcoreState& state) {
+  const HashInput input = snapshot.ports[packet.rx_port].hash;
+  if (input == HashInput::kNone || packet.kind != PacketKind::kTransport || packet.from_host ||
+      (packet.mbuf->ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0) {
+    return false;
+  }
+  const std::uint32_t told = packet.mbuf->hash.rss;
+  const Ownership& ownership = *snapshot.ownership;
+  if (!state.hashes.decided(packet.rx_port)) [[unlikely]] {
+    const bool equal =
+        told == (packet.family == Family::kIpv4 ? ownership.hash_of(packet.key4, input)
+                                                : ownership.hash_of(packet.key6, input));
+    state.hashes.compare(packet.rx_port, equal);
+    auto& count = equal ? state.counters.hashes_equal : state.counters.hashes_different;
+    count[packet.rx_port].add(1);
+  }
+  // One side's hash is a flow's only when that side is the client's, which takes the look-up.
+  return input == HashInput::kTuple && !snapshot.any_dnat && state.hashes.trusts(packet.rx_port) &&
+         ownership.of_hash(told) == state.number;
+}
+
+}  // namespace
 
 std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot) {
   if (packet.kind > PacketKind::kIcmpError) {
     return std::nullopt;
   }
-  const bool ipv4 = packet.family == Family::kIpv4;
-  const IpAddress destination =
-      ipv4 ? IpAddress(packet.key4.destination) : IpAddress(packet.key6.destination);
-  const AddressEntry* entry = snapshot.addresses->find(destination);
-  const bool to_client = entry == nullptr || entry->kind == AddressKind::kHost;
-  if (to_client && !snapshot.any_dnat) {
-    return std::nullopt;
-  }
-  if (to_client || entry->kind == AddressKind::kSnat) {
-    const Be16 port = ipv4 ? packet.key4.destination_port : packet.key6.destination_port;
-    return snapshot.ownership->of_side(destination, port.host());
-  }
-  const Be16 port = ipv4 ? packet.key4.source_port : packet.key6.source_port;
-  return snapshot.ownership->of_side(
-      ipv4 ? IpAddress(packet.key4.source) : IpAddress(packet.key6.source), port.host());
+  return packet.family == Family::kIpv4 ? owner_by_key<Family::kIpv4>(packet, snapshot)
+                                        : owner_by_key<Family::kIpv6>(packet, snapshot);
 }
 
-void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self) {
+void check_owner(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   if (snapshot.ownership->lcores() == 1) {
     return;
   }
   for (std::uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = burst.packets[i];
-    if (packet.verdict != Verdict::kPending || packet.errand >= Errand::kFlow) {
+    if (packet.verdict != Verdict::kPending || packet.errand >= Errand::kFlow ||
+        is_told_ours(packet, snapshot, state)) {
       continue;
     }
     const auto owner = owner_of(packet, snapshot);
-    if (owner && *owner != self) {
+    if (owner && *owner != state.number) {
       packet.hand_over(*owner, Errand::kFlow);
     }
   }

@@ -7,7 +7,7 @@ void run_pipeline(Burst& burst, const Snapshot& snapshot, LcoreState& state) {
   parse(burst, snapshot);
   virtual_reassembly(burst, snapshot, state);
   icmp_error(burst, snapshot);
-  check_owner(burst, snapshot, state.number);
+  check_owner(burst, snapshot, state);
   if (find_flow(burst, snapshot, state) == burst.count) [[likely]] {
     return;  // nothing is left of this burst
   }

@@ -18,7 +18,7 @@ namespace sluice {
 void parse(Burst& burst, const Snapshot& snapshot);
 void virtual_reassembly(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void icmp_error(Burst& burst, const Snapshot& snapshot);
-void check_owner(Burst& burst, const Snapshot& snapshot, std::uint8_t self);
+void check_owner(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 // How many packets it carried to the end of their way: plain ones of flows that stand.
 [[nodiscard]] std::uint32_t find_flow(Burst& burst, const Snapshot& snapshot, LcoreState& state);
 void classify(Burst& burst, const Snapshot& snapshot);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "dataplane/snapshot/limits.h"
 #include "dataplane/state/drop.h"
 
 #include <array>
@@ -51,6 +52,9 @@ struct alignas(64) LcoreCounters {
   Counter idle_turns;
   Counter packets;      // received from ports and from the kernel
   Counter handed_over;  // to the lcore that owns the flow
+  // Hashes of a port's device that were compared with software (HashTrust), by port.
+  std::array<Counter, kPortsMax> hashes_equal;
+  std::array<Counter, kPortsMax> hashes_different;
   Counter epoch_seen;
   Counter flows_ipv4;
   Counter flows_ipv6;

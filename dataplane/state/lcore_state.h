@@ -6,6 +6,7 @@
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/fragments.h"
+#include "dataplane/state/hash_trust.h"
 #include "dataplane/state/snat_ports.h"
 
 #include <cstdint>
@@ -23,6 +24,7 @@ struct LcoreState {
   Affinity affinity{};
   AnswerLimits answers{};
   Fragments fragments{};
+  HashTrust hashes{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

@@ -35,12 +35,12 @@ SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
         addresses[(start_of(flow, addresses.size()) + turn) % addresses.size()];
     const std::uint32_t range = address.port_end - address.port_begin;
     flow.snat = address_of<F>(address.address);
-    const std::uint32_t hash =
-        ownership.lcores() == 1 ? 0 : ownership.hash_of_address(address.address);
+    const Ownership::ReplyWalk walk =
+        ownership.lcores() == 1 ? Ownership::ReplyWalk{} : ownership.walk_of(flow.reply_key());
     std::uint32_t probes = 0;
     for (std::uint32_t step = 0; probes < kProbesMax && step < std::min(range, steps); ++step) {
       const auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
-      if (ownership.lcores() > 1 && ownership.at(hash, F, port) != lcore_) {
+      if (ownership.lcores() > 1 && ownership.of_reply(walk, port) != lcore_) {
         continue;
       }
       ++probes;
@@ -67,15 +67,15 @@ void SnatPorts::prefetch(std::span<const SnatAddress> addresses, const Ownership
   }
   const SnatAddress& address = addresses[start_of(flow, addresses.size())];
   const std::uint32_t range = address.port_end - address.port_begin;
-  const std::uint32_t hash =
-      ownership.lcores() == 1 ? 0 : ownership.hash_of_address(address.address);
-  auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
-  for (std::uint32_t step = 1; step < ownership.lcores() * 4U && ownership.lcores() > 1 &&
-                               ownership.at(hash, F, port) != lcore_;
-       ++step) {
-    port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
-  }
   flow.snat = address_of<F>(address.address);
+  auto port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+  if (ownership.lcores() > 1) {
+    const Ownership::ReplyWalk walk = ownership.walk_of(flow.reply_key());
+    const std::uint32_t steps = 4U * ownership.lcores();
+    for (std::uint32_t step = 1; step < steps && ownership.of_reply(walk, port) != lcore_; ++step) {
+      port = static_cast<std::uint16_t>(address.port_begin + cursor_++ % range);
+    }
+  }
   flow.snat_port = Be16::from_host(port);
   flows.prefetch_bucket(flows.hash_of(flow.reply_key()));
 }
