@@ -59,8 +59,7 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
       housekept_(Clock::now()) {
   auto first = std::make_shared<Snapshot>(*published_);
   first->maglev_seed = config.maglev_seed;
-  first->ownership =
-      std::make_shared<Ownership>(static_cast<std::uint8_t>(dataplane.lcores().size()));
+  first->ownership = dataplane.ownership();
   first->refuse_unknown_ports = config.refuse_unknown_ports;
   first->ports = dataplane.port_facts();
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
@@ -277,21 +276,43 @@ void Reconciler::carry_out(const model::Plan& plan) {
     compiler_.remove(plan.provider, name, epoch);
     removed.emplace_back(plan.provider, name);
     records_.erase(removed.back());
+    denied_changed_ = denied_.erase(removed.back()) != 0 || denied_changed_;
   }
   for (const model::Brought& brought : plan.created) {
     records_[{plan.provider, brought.name}] = {make_uid(), std::time(nullptr), epoch};
   }
   for (const auto* some : {&plan.changed, &plan.created}) {
     for (const model::Brought& brought : *some) {
-      compiler_.update(plan.provider, desired_.find(plan.provider, brought.name)->service, epoch);
+      const model::Service& service = desired_.find(plan.provider, brought.name)->service;
+      compiler_.update(plan.provider, service, epoch);
       changed.emplace_back(plan.provider, brought.name);
       records_[changed.back()].epoch = epoch;
+      note_denied(changed.back(), service);
     }
   }
   change_log_.add(changed, removed);
   const std::lock_guard lock(change_mutex_);
   changes_ = change_log_.sequence();
   changed_.notify_all();
+}
+
+void Reconciler::note_denied(const ChangeLog::Key& key, const model::Service& service) {
+  std::vector<DeniedSource> denied;
+  for (const IpPrefix& source : service.options.deny_source_ranges) {
+    for (const IpAddress& vip : service.vips) {
+      for (const model::ServicePortSpec& port : service.ports) {
+        if (vip.family == source.address.family) {
+          denied.push_back({vip, port.port, port.protocol, source});
+        }
+      }
+    }
+  }
+  const auto before = denied_.find(key);
+  if (before == denied_.end() ? denied.empty() : before->second == denied) {
+    return;
+  }
+  denied_changed_ = true;
+  denied_[key] = std::move(denied);
 }
 
 void Reconciler::publish() {
@@ -335,6 +356,14 @@ void Reconciler::publish() {
   note_baselines(services);
   published_ = next;
   last_ticket_ = dataplane_.publish(published_);
+  if (denied_changed_) {
+    std::vector<DeniedSource> denied;
+    for (const auto& [key, sources] : denied_) {
+      denied.insert(denied.end(), sources.begin(), sources.end());
+    }
+    dataplane_.set_denied(denied);
+    denied_changed_ = false;
+  }
   announce(changes);
   dirty_ = false;
   for (Waiting& write : unpublished_) {
@@ -471,9 +500,27 @@ void Reconciler::watch_lcores() {
   }
 }
 
+// A link that comes up may lead to another switch, which learns again where our addresses are.
+void Reconciler::follow_links() {
+  for (const Dataplane::LinkChange& change : dataplane_.follow_links()) {
+    const std::string& name = config_.ports[change.port].name;
+    if (!change.up) {
+      spdlog::warn("{}: the link is down", name);
+      continue;
+    }
+    spdlog::info("{}: the link is up", name);
+    for (const auto& [address, ports] : announced_) {
+      if ((ports >> change.port & 1U) != 0) {
+        dataplane_.announce(change.port, address);
+      }
+    }
+  }
+}
+
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
   watch_lcores();
+  follow_links();
   compiler_.set_time(clock_ms());
   dirty_ = compiler_.expire_drains() || dirty_;
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,

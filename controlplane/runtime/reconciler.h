@@ -100,6 +100,7 @@ class Reconciler {
   void check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                       const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);
+  void note_denied(const ChangeLog::Key& key, const model::Service& service);
   void publish();
   void note_baselines(const model::ServiceCompiler::Built& services);
   void want_neighbours(bool ways_changed);
@@ -112,6 +113,7 @@ class Reconciler {
   [[nodiscard]] model::Error not_confirmed(std::uint64_t ticket) const;
   void note_latency(std::uint64_t nanoseconds);
   void keep_house();
+  void follow_links();
   void watch_lcores();
   [[nodiscard]] std::uint64_t clock_ms() const;
 
@@ -135,6 +137,8 @@ class Reconciler {
   Baselines port_baselines_;
   Baselines binding_baselines_;
   std::map<IpAddress, std::uint16_t> announced_;
+  std::map<ChangeLog::Key, std::vector<DeniedSource>> denied_;  // of services that deny any
+  bool denied_changed_ = false;
   std::set<model::Topology::Neighbour> asked_;
 
   std::shared_ptr<const Snapshot> published_ = Snapshot::empty();

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/dataplane.h"
 
+#include "dataplane/lcore/drop_rules.h"
 #include "dataplane/lcore/eal.h"
 #include "dataplane/lcore/handoff.h"
 #include "dataplane/lcore/port.h"
 #include "dataplane/lcore/punt.h"
+#include "dataplane/lcore/random.h"
 #include "dataplane/lcore/rcu.h"
+#include "dataplane/lcore/steering.h"
 #include "dataplane/lcore/worker.h"
 
 #include <rte_launch.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
@@ -37,6 +41,19 @@ Pool make_pool(const char* name, unsigned mbufs, unsigned room) {
   return Pool(pool);
 }
 
+const char* name_of(Steering method) {
+  switch (method) {
+    case Steering::kInverseRss:
+      return "inverse_rss";
+    case Steering::kRteFlow:
+      return "rte_flow";
+    case Steering::kAuto:
+    case Steering::kHandoff:
+      break;
+  }
+  return "handoff";
+}
+
 int run_worker(void* worker) {
   static_cast<Worker*>(worker)->run();
   return 0;
@@ -58,12 +75,7 @@ struct Dataplane::Parts {
     fragment_pool =
         make_pool("fragments", (Fragments::kHeld + 16 * kBurstMax + sending) * lcores - 1, largest);
     hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
-    for (std::size_t i = 0; i < settings.ports.size(); ++i) {
-      const std::string setting = "ports[" + std::to_string(i) + "]";
-      ports.push_back(settings.ports[i].vlan != 0
-                          ? nullptr
-                          : std::make_unique<Port>(settings.ports[i], lcores, setting));
-    }
+    make_ports(lcores);
     punt = std::make_unique<Punt>(punt_pool.get());
     for (std::size_t i = 0; i < ports.size(); ++i) {
       const PortSettings& port = settings.ports[i];
@@ -82,6 +94,8 @@ struct Dataplane::Parts {
   }
 
   ~Parts() {
+    drop_rules.reset();
+    steering.reset();  // their rules, while the devices are there
     for (const auto& port : ports) {
       if (port != nullptr) {
         port->close();
@@ -90,6 +104,50 @@ struct Dataplane::Parts {
   }
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
+
+  void make_ports(unsigned lcores) {
+    const SideKeys rss_keys = arrange_side_keys(random_value<ToeplitzKey>());
+    std::vector<SteeredPort> devices;
+    for (std::size_t i = 0; i < settings.ports.size(); ++i) {
+      const std::string setting = "ports[" + std::to_string(i) + "]";
+      if (settings.ports[i].vlan != 0) {
+        ports.push_back(nullptr);
+        steered.push_back(steered[settings.ports[i].parent]);
+        continue;
+      }
+      ports.push_back(std::make_unique<Port>(settings.ports[i], lcores, setting, rss_keys.source));
+      steered.push_back(devices.size());
+      devices.push_back(ports.back()->steered());
+      note_distance(i);
+    }
+    steering = std::make_unique<PortsSteering>(devices, lcores, rss_keys, settings.snat);
+    std::vector<std::uint16_t> ids;
+    for (const SteeredPort& device : devices) {
+      ids.push_back(device.id);
+    }
+    drop_rules = std::make_unique<DropRules>(ids);
+    for (std::size_t i = 0; i < ports.size() && lcores > 1; ++i) {
+      if (ports[i] != nullptr) {
+        const PortSteering& how = steering->port(steered[i]);
+        notices.push_back(settings.ports[i].name + ": steering by " + name_of(how.method) + ": " +
+                          how.why);
+      }
+    }
+  }
+
+  // Packets of a port on another NUMA node cost a way between sockets each.
+  void note_distance(std::size_t port) {
+    const int socket = ports[port]->socket();
+    for (const unsigned lcore : settings.lcores) {
+      const auto own = static_cast<int>(rte_lcore_to_socket_id(lcore));
+      if (socket != SOCKET_ID_ANY && own != socket) {
+        notices.push_back("dataplane.lcores: CPU " + std::to_string(lcore) + " is on NUMA node " +
+                          std::to_string(own) + " and ports[" + std::to_string(port) +
+                          "] on node " + std::to_string(socket) +
+                          "; name CPUs of that node to spare each packet the way between");
+      }
+    }
+  }
 
   // The device under a port: its own, or that of the port it is a VLAN of.
   [[nodiscard]] Port& device(std::size_t port) const {
@@ -110,6 +168,7 @@ struct Dataplane::Parts {
     state.mac = of_device.mac;
     state.mtu = wanted.mtu;
     state.link_up = of_device.link_up;
+    state.link_changes = of_device.link_changes;
     state.speed_mbps = of_device.speed_mbps;
     return state;
   }
@@ -134,6 +193,26 @@ struct Dataplane::Parts {
     context.affinity_clients = settings.affinity_clients;
     context.half_open_percent = settings.half_open_percent;
     return context;
+  }
+
+  // As decided at start, and as the first packets have shown it to be.
+  void tell_steering(std::size_t port, PortState& state) const {
+    if (const auto told = drop_rules->told(steered[port])) {
+      state.requests.push_back(*told);
+    }
+    if (workers.size() == 1) {
+      state.steering = "none: one lcore owns every flow";
+      return;
+    }
+    const PortSteering& how = steering->port(steered[port]);
+    for (const auto& lcore : counters) {
+      state.hashes_equal += lcore->hashes_equal[port].get();
+      state.hashes_different += lcore->hashes_different[port].get();
+    }
+    const bool refuted = state.hashes_different != 0;
+    state.steering = std::string(name_of(refuted ? Steering::kHandoff : how.method)) + ": " +
+                     (refuted ? "the device's hashes are not those of its key" : how.why);
+    state.requests.insert(state.requests.end(), how.requests.begin(), how.requests.end());
   }
 
   // A command that is not answered in time is kept until it is: the lcore may still write to it.
@@ -165,6 +244,10 @@ struct Dataplane::Parts {
   Pool hold_pool;
   Pool fragment_pool;
   std::vector<std::unique_ptr<Port>> ports;  // null for a VLAN of another
+  std::vector<std::size_t> steered;          // by port: which of PortsSteering's
+  std::unique_ptr<PortsSteering> steering;
+  std::unique_ptr<DropRules> drop_rules;
+  std::vector<std::string> notices;
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
   std::unique_ptr<Handoff> handoff;
@@ -238,9 +321,42 @@ std::vector<PortFacts> Dataplane::port_facts() const {
   std::vector<PortFacts> facts;
   for (std::size_t i = 0; i < parts_->ports.size(); ++i) {
     const PortSettings& port = parts_->settings.ports[i];
-    facts.push_back({parts_->device(i).mac(), port.mtu, port.twin, false, port.vlan, port.parent});
+    facts.push_back({parts_->device(i).mac(), port.mtu, port.twin, false, port.vlan, port.parent,
+                     parts_->steering->port(parts_->steered[i]).hash});
   }
   return facts;
+}
+
+std::shared_ptr<const Ownership> Dataplane::ownership() const {
+  return parts_->steering->ownership();
+}
+
+void Dataplane::set_denied(const std::vector<DeniedSource>& denied) {
+  parts_->drop_rules->set(denied);
+}
+
+std::vector<Dataplane::LinkChange> Dataplane::follow_links() {
+  std::vector<bool> changed(parts_->ports.size());
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    changed[i] = parts_->ports[i] != nullptr && parts_->ports[i]->link_changed();
+  }
+  std::vector<LinkChange> changes;
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    const PortSettings& port = parts_->settings.ports[i];
+    if (!changed[port.vlan != 0 ? port.parent : i]) {
+      continue;
+    }
+    const bool up = parts_->device(i).link_is_up();
+    if (const auto& twin = parts_->punt->port(i).twin) {
+      twin->set_carrier(up);
+    }
+    changes.push_back({static_cast<std::uint8_t>(i), up});
+  }
+  return changes;
+}
+
+const std::vector<std::string>& Dataplane::notices() const {
+  return parts_->notices;
 }
 
 std::vector<PortState> Dataplane::port_states() const {
@@ -249,9 +365,7 @@ std::vector<PortState> Dataplane::port_states() const {
     PortState state = parts_->state_of(i);
     const Punt::PortEnds& ends = parts_->punt->port(i);
     state.twin = ends.twin == nullptr ? "" : state.name;
-    state.steering = parts_->workers.size() == 1
-                         ? "none: one lcore owns every flow"
-                         : "handoff: the device spreads packets as it likes, lcores hand them over";
+    parts_->tell_steering(i, state);
     state.punted = ends.punted.get();
     state.injected = ends.injected.get();
     for (const auto& worker : parts_->workers) {

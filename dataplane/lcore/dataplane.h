@@ -3,6 +3,7 @@
 
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/snapshot.h"
+#include "dataplane/snapshot/steering.h"
 #include "dataplane/stages/query.h"
 #include "dataplane/state/counters.h"
 
@@ -28,6 +29,8 @@ struct PortSettings {
   std::uint8_t parent = 0;    // that port's index
   std::uint32_t buffers = 0;  // in its pool; 0: what its queues and lcores can hold
   std::uint16_t buffer_bytes = 0;  // of a packet in each; 0: the MTU's, at least 2,048
+  Steering steering = Steering::kAuto;
+  Faces faces = Faces::kBoth;
 };
 
 struct DataplaneSettings {
@@ -43,11 +46,29 @@ struct DataplaneSettings {
   std::uint32_t service_ports = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortSettings> ports;
+  std::vector<SnatAddress> snat;  // where rules bring replies home
 };
 
 // Start-up cannot go on. what() is one sentence that names the setting and the way out.
 struct StartFault : std::runtime_error {
   using std::runtime_error::runtime_error;
+};
+
+// Something a device was asked for, and what it said.
+struct NicRequest {
+  std::string what;  // "rss key, 40 bytes"
+  bool accepted = false;
+  std::string answer;  // why not, or what it does instead
+};
+
+// What a service denies, one prefix for one of its VIPs and ports.
+struct DeniedSource {
+  IpAddress vip;
+  std::uint16_t port = 0;
+  std::uint8_t protocol = 0;
+  IpPrefix source;
+
+  friend auto operator<=>(const DeniedSource&, const DeniedSource&) = default;
 };
 
 struct PortState {
@@ -72,6 +93,10 @@ struct PortState {
   std::uint64_t punted = 0;
   std::uint64_t injected = 0;
   std::vector<std::string> offloads;
+  std::vector<NicRequest> requests;
+  std::uint64_t hashes_equal = 0;  // of the device, compared with software
+  std::uint64_t hashes_different = 0;
+  std::uint64_t link_changes = 0;  // since the start
 };
 
 // Everything that needs DPDK, behind one door: EAL, ports and their twins, the punt thread, the
@@ -109,6 +134,21 @@ class Dataplane {
 
   [[nodiscard]] std::vector<PortFacts> port_facts() const;   // index = port number
   [[nodiscard]] std::vector<PortState> port_states() const;  // any thread
+  // Decided at start, for what the ports' devices can.
+  [[nodiscard]] std::shared_ptr<const Ownership> ownership() const;
+  // A sentence each about what somebody who runs this should know: lcores far from a port, and how
+  // each port is steered.
+  [[nodiscard]] const std::vector<std::string>& notices() const;
+  // All that is denied, for devices that drop it themselves; the snapshot says it to the lcores. On
+  // return no device drops what is not in it. From one thread.
+  void set_denied(const std::vector<DeniedSource>& denied);
+  // The ports whose link went up or down since the last call, VLANs included; their twins' carrier
+  // has followed, so that the kernel's routes do. From one thread.
+  struct LinkChange {
+    std::uint8_t port = 0;
+    bool up = false;
+  };
+  std::vector<LinkChange> follow_links();
   // Interface index of a port's twin, nothing without one.
   [[nodiscard]] std::optional<int> twin_index(std::uint8_t port) const;
 

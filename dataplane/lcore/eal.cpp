@@ -99,6 +99,27 @@ bool is_pci_address(const std::string& device) {
   return std::regex_match(device, pattern);
 }
 
+namespace {
+
+// Those that a port needs: its own, or those that net_bonding binds into one.
+std::vector<std::string> pci_devices_of(const std::string& device) {
+  if (is_pci_address(device)) {
+    return {device};
+  }
+  std::vector<std::string> devices;
+  const std::string key = ",slave=";
+  for (std::size_t at = device.find(key); at != std::string::npos; at = device.find(key, at + 1)) {
+    const std::size_t begin = at + key.size();
+    const std::string slave = device.substr(begin, device.find(',', begin) - begin);
+    if (is_pci_address(slave)) {
+      devices.push_back(slave);
+    }
+  }
+  return devices;
+}
+
+}  // namespace
+
 std::vector<std::string> eal_arguments(const DataplaneSettings& settings,
                                        std::span<const unsigned> cpus) {
   std::string all;
@@ -123,8 +144,8 @@ std::vector<std::string> eal_arguments(const DataplaneSettings& settings,
   }
   bool pci = false;
   for (const PortSettings& port : settings.ports) {
-    if (is_pci_address(port.device)) {
-      arguments.insert(arguments.end(), {"-a", port.device});
+    for (const std::string& device : pci_devices_of(port.device)) {
+      arguments.insert(arguments.end(), {"-a", device});
       pci = true;
     }
   }
@@ -170,10 +191,13 @@ std::string Eal::last_message() {
   return log_line;
 }
 
-TableMemory::TableMemory(std::size_t bytes, bool hugepages, const std::string& setting)
+TableMemory::TableMemory(std::size_t bytes, bool hugepages, const std::string& setting, int socket)
     : bytes_(bytes), hugepages_(hugepages) {
   if (hugepages_) {
-    address_ = rte_zmalloc("flow table", bytes_, RTE_CACHE_LINE_SIZE);
+    address_ = rte_zmalloc_socket("flow table", bytes_, RTE_CACHE_LINE_SIZE, socket);
+    if (address_ == nullptr) {
+      address_ = rte_zmalloc("flow table", bytes_, RTE_CACHE_LINE_SIZE);
+    }
   } else {
     void* mapped = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

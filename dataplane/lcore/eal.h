@@ -35,7 +35,8 @@ class Eal {
 // when there are none. Throws StartFault naming `setting` when there is not enough.
 class TableMemory {
  public:
-  TableMemory(std::size_t bytes, bool hugepages, const std::string& setting);
+  // On NUMA node `socket`: hugepages are taken there, other pages where they are touched first.
+  TableMemory(std::size_t bytes, bool hugepages, const std::string& setting, int socket = -1);
   ~TableMemory();
   TableMemory(const TableMemory&) = delete;
   TableMemory& operator=(const TableMemory&) = delete;

@@ -2,9 +2,9 @@
 #include "dataplane/lcore/port.h"
 
 #include "dataplane/lcore/eal.h"
+#include "dataplane/lcore/nic_ops.h"
 #include "dataplane/snapshot/limits.h"
 
-#include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -43,14 +43,15 @@ std::optional<std::string> interface_under(const std::string& device) {
 }  // namespace
 
 // Delegates, so that what was done before a fault is undone by the destructor.
-Port::Port(const PortSettings& settings, unsigned lcores, const std::string& setting)
+Port::Port(const PortSettings& settings, unsigned lcores, const std::string& setting,
+           const ToeplitzKey& rss_key)
     : Port(settings) {
   if (const auto interface = interface_under(settings_.device)) {
     host_device_.emplace(*interface, settings_.device.rfind("net_af_packet", 0) == 0,
                          setting + ".device");
   }
   probe(setting);
-  configure(lcores, setting);
+  configure(lcores, setting, rss_key);
   set_up_queues(lcores, setting);
   start(setting);
 }
@@ -68,10 +69,7 @@ void Port::close() {
     rte_eth_dev_stop(id_);
   }
   if (probed_) {
-    rte_eth_dev_close(id_);
-    if (!is_pci_address(settings_.device)) {
-      rte_eal_hotplug_remove("vdev", split(settings_.device).name.c_str());
-    }
+    nic_ops.detach(split(settings_.device).name, is_pci_address(settings_.device), id_);
   }
   started_ = false;
   probed_ = false;
@@ -83,45 +81,81 @@ void Port::probe(const std::string& setting) {
   if (pci && std::count(device.name.begin(), device.name.end(), ':') == 1) {
     device.name = "0000:" + device.name;  // the name DPDK gives it has the domain
   }
-  if (!pci && rte_eal_hotplug_add("vdev", device.name.c_str(), device.arguments.c_str()) != 0) {
+  const int found = nic_ops.attach(device.name, device.arguments, pci, &id_);
+  if (found != 0 && !pci) {
     throw StartFault(setting + ".device: no such port: '" + settings_.device +
                      "' could not be made (" + Eal::last_message() + "); name a DPDK virtual " +
                      "device with its arguments, or the PCI address of a bound NIC");
   }
-  if (rte_eth_dev_get_port_by_name(device.name.c_str(), &id_) != 0) {
+  if (found != 0) {
     throw StartFault(setting + ".device: no such port: DPDK found no '" + device.name +
                      "'; bind the NIC to vfio-pci with deploy/host-setup, or correct the name");
   }
   probed_ = true;
   rte_ether_addr mac{};
-  rte_eth_macaddr_get(id_, &mac);
+  nic_ops.mac_get(id_, &mac);
   std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
+  socket_ = rte_eth_dev_socket_id(id_);
 }
 
-void Port::configure(unsigned lcores, const std::string& setting) {
+void Port::ask_offloads(std::uint64_t rx_capable, std::uint64_t tx_capable, std::uint64_t* rx,
+                        std::uint64_t* tx) {
+  const auto ask = [this](std::uint64_t capable, std::uint64_t offload, std::uint64_t* asked,
+                          const char* name) {
+    const bool has = (capable & offload) != 0;
+    *asked |= has ? offload : 0;
+    requests_.push_back({name, has, has ? "" : "the driver does not have it"});
+    if (has) {
+      offloads_.emplace_back(name);
+    }
+    return has;
+  };
+  ask(rx_capable, RTE_ETH_RX_OFFLOAD_IPV4_CKSUM, rx, "rx_ipv4_checksum");
+  takes_segments_ = ask(tx_capable, RTE_ETH_TX_OFFLOAD_MULTI_SEGS, tx, "tx_multi_segs");
+  if (rss_) {
+    ask(rx_capable, RTE_ETH_RX_OFFLOAD_RSS_HASH, rx, "rx_rss_hash");
+  }
+}
+
+void Port::configure(unsigned lcores, const std::string& setting, const ToeplitzKey& rss_key) {
   rte_eth_dev_info info{};
-  rte_eth_dev_info_get(id_, &info);
+  nic_ops.info_get(id_, &info);
   driver_ = info.driver_name;
   if (lcores > info.max_rx_queues || lcores > info.max_tx_queues) {
     throw StartFault(setting + ".device: " + std::to_string(lcores) + " queues are needed, one " +
                      "for each of dataplane.lcores, and the device has " +
                      std::to_string(std::min(info.max_rx_queues, info.max_tx_queues)));
   }
+  if (info.max_mtu != 0 && settings_.mtu > info.max_mtu) {
+    throw StartFault(setting + ".mtu: the device carries at most " + std::to_string(info.max_mtu) +
+                     ", not " + std::to_string(settings_.mtu) + "; lower it");
+  }
   rte_eth_conf conf{};
-  if ((info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0) {
-    conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-    offloads_.emplace_back("rx_ipv4_checksum");
-  }
-  if ((info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0) {
-    conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-    takes_segments_ = true;
-    offloads_.emplace_back("tx_multi_segs");
-  }
+  // Larger ones are told before queues are made, as some drivers want it.
+  conf.rxmode.mtu = settings_.mtu > RTE_ETHER_MTU ? settings_.mtu : 0;
+  const auto request = lcores > 1 ? rss_request(settings_, info) : std::nullopt;
+  rss_ = request.has_value();
+  ask_offloads(info.rx_offload_capa, info.tx_offload_capa, &conf.rxmode.offloads,
+               &conf.txmode.offloads);
   const auto queues = static_cast<std::uint16_t>(lcores);
-  if (const int result = rte_eth_dev_configure(id_, queues, queues, &conf); result != 0) {
+  ToeplitzKey key = rss_key;
+  if (rss_) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf = {key.bytes.data(), request->key_bytes, request->fields};
+  }
+  int result = nic_ops.configure(id_, queues, queues, &conf);
+  if (result != 0 && rss_) {
+    requests_.push_back({"rss", false, rte_strerror(-result)});
+    rss_ = false;
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+    conf.rxmode.offloads &= ~RTE_ETH_RX_OFFLOAD_RSS_HASH;
+    conf.rx_adv_conf = {};
+    result = nic_ops.configure(id_, queues, queues, &conf);
+  }
+  if (result != 0) {
     throw StartFault(setting + ".device: cannot be configured: " + rte_strerror(-result));
   }
-  const int result = rte_eth_dev_set_mtu(id_, settings_.mtu);
+  result = rte_eth_dev_set_mtu(id_, settings_.mtu);
   if (result != 0 && result != -ENOTSUP) {
     throw StartFault(setting + ".mtu: the device refuses " + std::to_string(settings_.mtu) + ": " +
                      rte_strerror(-result));
@@ -144,16 +178,24 @@ void Port::set_up_queues(unsigned lcores, const std::string& setting) {
                              : std::max<unsigned>(2048, RTE_ALIGN_CEIL(settings_.mtu + 64U, 1024));
   const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + bytes);
   const std::string name = "rx_" + settings_.name;
-  pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, SOCKET_ID_ANY);
+  pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, socket_);
+  if (pool_ == nullptr && socket_ != SOCKET_ID_ANY) {
+    // No memory is reserved there; another node's is better than none.
+    requests_.push_back({"memory of NUMA node " + std::to_string(socket_), false,
+                         "none is left there, another node's is used"});
+    socket_ = SOCKET_ID_ANY;
+    pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, socket_);
+  }
   if (pool_ == nullptr) {
     throw StartFault("dataplane.memory: no room for " + std::to_string(mbufs) + " packet buffers " +
                      "of " + setting + "; raise it, or lower " + setting + ".rx_descriptors" +
                      (settings_.buffers == 0 ? "" : " or " + setting + ".buffers"));
   }
   for (std::uint16_t queue = 0; queue < lcores; ++queue) {
-    int result = rte_eth_rx_queue_setup(id_, queue, rx, SOCKET_ID_ANY, nullptr, pool_);
+    const auto socket = static_cast<unsigned>(socket_);
+    int result = rte_eth_rx_queue_setup(id_, queue, rx, socket, nullptr, pool_);
     if (result == 0) {
-      result = rte_eth_tx_queue_setup(id_, queue, tx, SOCKET_ID_ANY, nullptr);
+      result = rte_eth_tx_queue_setup(id_, queue, tx, socket, nullptr);
     }
     if (result != 0) {
       throw StartFault(setting + ".device: queue " + std::to_string(queue) + " cannot be set up: " +
@@ -174,6 +216,22 @@ void Port::start(const std::string& setting) {
   }
 }
 
+SteeredPort Port::steered() const {
+  return {id_, driver_, settings_.steering, settings_.faces, rss_};
+}
+
+bool Port::link_changed() {
+  rte_eth_link link{};
+  const bool up =
+      rte_eth_link_get_nowait(id_, &link) == 0 ? link.link_status == RTE_ETH_LINK_UP : link_up_;
+  if (up == link_up_) {
+    return false;
+  }
+  link_up_ = up;
+  link_changes_.add(1);
+  return true;
+}
+
 PortState Port::state() const {
   PortState state;
   state.name = settings_.name;
@@ -182,6 +240,8 @@ PortState Port::state() const {
   state.mac = mac_;
   state.mtu = settings_.mtu;
   state.offloads = offloads_;
+  state.requests = requests_;
+  state.link_changes = link_changes_.get();
   rte_eth_link link{};
   if (rte_eth_link_get_nowait(id_, &link) == 0) {
     state.link_up = link.link_status == RTE_ETH_LINK_UP;

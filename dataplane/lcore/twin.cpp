@@ -85,6 +85,11 @@ void Twin::keep() const {
   ioctl(fd_, TUNSETPERSIST, 1);  // fails only where TUNSETIFF has failed before
 }
 
+void Twin::set_carrier(bool up) const {
+  const int carrier = up ? 1 : 0;
+  ioctl(fd_, TUNSETCARRIER, &carrier);  // a kernel before 5.0 has none: the twin stays up
+}
+
 std::size_t Twin::read(std::span<std::uint8_t> frame) const {
   const ssize_t length = ::read(fd_, frame.data(), frame.size());
   return length > 0 ? static_cast<std::size_t>(length) : 0;

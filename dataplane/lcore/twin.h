@@ -24,6 +24,8 @@ class Twin {
   Twin& operator=(const Twin&) = delete;
 
   void keep() const;
+  // As the port's link, so that the kernel's routes and sessions follow it.
+  void set_carrier(bool up) const;
   [[nodiscard]] int fd() const { return fd_; }  // non-blocking
   [[nodiscard]] int index() const { return index_; }
   // One frame; 0 when there is none.

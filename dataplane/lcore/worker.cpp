@@ -2,31 +2,26 @@
 #include "dataplane/lcore/worker.h"
 
 #include "dataplane/lcore/fragmentation.h"
+#include "dataplane/lcore/random.h"
 #include "dataplane/net/headers.h"
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
 #include <algorithm>
 #include <ctime>
 #include <sys/prctl.h>
-#include <sys/random.h>
 
 namespace sluice {
 namespace {
 
-// Fresh at every start: who does not know it cannot make flows collide (DESIGN.md, flow entry).
-template <typename T>
-T random_value() {
-  T value{};
-  if (getrandom(&value, sizeof(value), 0) != static_cast<ssize_t>(sizeof(value))) {
-    throw StartFault(
-        "dataplane: the kernel gives no random numbers; run on a Linux with getrandom");
-  }
-  return value;
+// NUMA node of the lcore's CPU.
+int socket_of(const WorkerContext& context) {
+  return static_cast<int>(rte_lcore_to_socket_id(context.lcore));
 }
 
 LcoreState make_state(const WorkerContext& context, const TableMemory& memory4,
@@ -72,9 +67,9 @@ PuntClass punt_class(const Packet& packet, const Snapshot& snapshot) {
 Worker::Worker(const WorkerContext& context)
     : context_(context),
       memory4_(FlowTable<Family::kIpv4>::region_bytes(context.flows_ipv4), context.hugepages,
-               "dataplane.flows_ipv4"),
+               "dataplane.flows_ipv4", socket_of(context)),
       memory6_(FlowTable<Family::kIpv6>::region_bytes(context.flows_ipv6), context.hugepages,
-               "dataplane.flows_ipv6"),
+               "dataplane.flows_ipv6", socket_of(context)),
       state_(make_state(context, memory4_, memory6_)),
       hold_(context.hold_pool, context.punt->wanted(), *context.counters),
       commands_(rte_ring_create(("commands_" + std::to_string(context.number)).c_str(), kCommands,

@@ -99,6 +99,14 @@ TEST(EalArguments, AllowOnlyThePciDevicesThatArePorts) {
   EXPECT_FALSE(has(arguments, "--no-pci"));
 }
 
+TEST(EalArguments, AllowTheDevicesThatAreBoundIntoOne) {
+  DataplaneSettings settings = small_settings();
+  settings.ports = {port_on("net_bonding0,mode=4,slave=0000:03:00.0,slave=0000:03:00.1")};
+  const Arguments arguments = eal_arguments(settings, kCpus);
+  EXPECT_EQ(values_of(arguments, "-a"), (Arguments{"0000:03:00.0", "0000:03:00.1"}));
+  EXPECT_FALSE(has(arguments, "--no-pci"));
+}
+
 TEST(EalArguments, TouchNoPciBusForVirtualDevices) {
   DataplaneSettings settings = small_settings();
   settings.ports = {port_on("net_af_packet0,iface=eth1")};

@@ -4,6 +4,7 @@
 
 #include "tests/unit/dataplane/lcore/environment.h"
 
+#include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
@@ -131,6 +132,52 @@ TEST_F(PortTest, FewerBuffersThanItsQueuesHoldAreAFault) {
   settings.buffers = 4'000;
   const std::string fault = fault_of(settings);
   EXPECT_EQ(fault.rfind("ports[0].buffers: 4000 are fewer than the 5120 ", 0), 0U) << fault;
+}
+
+TEST_F(PortTest, TellsWhatTheDeviceWasAskedForAndWhatItSaid) {
+  const PortState state = Port(settings_of("net_ring3"), 1, "ports[0]").state();
+  ASSERT_GE(state.requests.size(), 2U);
+  for (const NicRequest& request : state.requests) {
+    EXPECT_EQ(request.accepted, request.answer.empty()) << request.what;
+    EXPECT_EQ(request.accepted,
+              std::count(state.offloads.begin(), state.offloads.end(), request.what) == 1);
+  }
+}
+
+TEST_F(PortTest, JumboFramesFitOneBuffer) {
+  PortSettings settings = settings_of("net_null3,no-rx=1");
+  settings.mtu = 9000;
+  settings.rx_descriptors = 64;
+  settings.tx_descriptors = 64;
+  const Port port(settings, 1, "ports[0]");
+  EXPECT_GE(rte_pktmbuf_data_room_size(port.pool()), RTE_PKTMBUF_HEADROOM + 9018);
+}
+
+TEST_F(PortTest, ALinkThatGoesDownAndUpIsNoticedOnceEach) {
+  Port port(settings_of("net_ring4"), 1, "ports[0]");
+  EXPECT_FALSE(port.link_changed());
+  ASSERT_EQ(rte_eth_dev_set_link_down(port.id()), 0);
+  EXPECT_TRUE(port.link_changed());
+  EXPECT_FALSE(port.link_is_up());
+  EXPECT_FALSE(port.link_changed());
+  ASSERT_EQ(rte_eth_dev_set_link_up(port.id()), 0);
+  EXPECT_TRUE(port.link_changed());
+  EXPECT_TRUE(port.link_is_up());
+  EXPECT_EQ(port.state().link_changes, 2U);
+}
+
+TEST_F(PortTest, DevicesBoundIntoOneAreAPort) {
+  ASSERT_EQ(rte_eal_hotplug_add("vdev", "net_null8", "no-rx=1"), 0);
+  ASSERT_EQ(rte_eal_hotplug_add("vdev", "net_null9", "no-rx=1"), 0);
+  {
+    PortSettings settings = settings_of("net_bonding0,mode=1,slave=net_null8,slave=net_null9");
+    settings.rx_descriptors = 64;
+    settings.tx_descriptors = 64;
+    const Port port(settings, 2, "ports[0]");
+    EXPECT_EQ(port.state().driver, "net_bonding");
+  }
+  rte_eal_hotplug_remove("vdev", "net_null8");
+  rte_eal_hotplug_remove("vdev", "net_null9");
 }
 
 struct VethCase {
