@@ -79,8 +79,9 @@ DataplaneSettings settings_of(const model::Config& config) {
   for (const model::PortConfig& port : config.ports) {
     settings.ports.push_back({port.name, port.device, port.mtu, port.twin, port.rx_descriptors,
                               port.tx_descriptors, port.vlan, port.parent, port.buffers,
-                              port.buffer_bytes});
+                              port.buffer_bytes, port.steering, port.faces});
   }
+  settings.snat = config.snat;
   return settings;
 }
 
@@ -149,6 +150,9 @@ void serve(const model::Config& config, const sigset_t& signals) {
   const runtime::InstanceLock lock(config.socket_path);
   check_snat(config);
   Dataplane dataplane(settings_of(config));
+  for (const std::string& notice : dataplane.notices()) {
+    spdlog::info("{}", notice);
+  }
   runtime::Mailbox mailbox;
   runtime::Reconciler reconciler(config, dataplane, mailbox);
   // kernel -> mailbox

@@ -178,6 +178,8 @@ model::PortInput to_input(const v1::PortConfig& port) {
   input.device = port.device();
   input.twin = port.twin();
   input.transit = port.transit();
+  input.steering = port.steering();
+  input.faces = port.faces();
   input.mtu = port.mtu();
   input.rx_descriptors = port.rx_descriptors();
   input.tx_descriptors = port.tx_descriptors();

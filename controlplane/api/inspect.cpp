@@ -206,6 +206,15 @@ grpc::Status GatewayService::ListPorts(grpc::ServerContext* /*context*/,
     for (const std::string& offload : state.offloads) {
       port.add_offloads(offload);
     }
+    for (const NicRequest& request : state.requests) {
+      v1::NicRequest& told = *port.add_requests();
+      told.set_what(request.what);
+      told.set_accepted(request.accepted);
+      told.set_answer(request.answer);
+    }
+    port.set_hashes_equal(state.hashes_equal);
+    port.set_hashes_different(state.hashes_different);
+    port.set_link_changes(state.link_changes);
   }
   return grpc::Status::OK;
 }

@@ -131,6 +131,25 @@ void add_line(std::string& text, std::string_view name, const std::string& value
   }
 }
 
+// What the device was asked for and took, or did not, with its answer.
+std::string requests_of(const v1::Port& port, bool accepted) {
+  std::vector<std::string> words;
+  for (const v1::NicRequest& request : port.requests()) {
+    if (request.accepted() == accepted) {
+      words.push_back(request.answer().empty()
+                          ? request.what()
+                          : fmt::format("{} ({})", request.what(), request.answer()));
+    }
+  }
+  return join(words);
+}
+
+// Of the device's first hashes, how many are software's.
+std::string hashes_of(const v1::Port& port) {
+  const std::uint64_t all = port.hashes_equal() + port.hashes_different();
+  return all == 0 ? "" : fmt::format("{}/{}", port.hashes_equal(), all);
+}
+
 }  // namespace
 
 std::string text_of(const v1::ServiceName& name) {
@@ -216,7 +235,7 @@ Table table_of(const v1::ListPortsResponse& response, bool wide) {
               {}};
   if (wide) {
     append(table.header, {"DRIVER", "RX-BYTES", "TX-BYTES", "RX-ERRORS", "TX-ERRORS", "PUNTED",
-                          "INJECTED", "OFFLOADS"});
+                          "INJECTED", "OFFLOADS", "LINK-CHANGES", "HASHES", "ACCEPTED", "REFUSED"});
   }
   table.header.emplace_back("STEERING");
   for (const auto& port : response.ports()) {
@@ -233,7 +252,8 @@ Table table_of(const v1::ListPortsResponse& response, bool wide) {
     if (wide) {
       append(row, {port.driver(), number(port.rx_bytes()), number(port.tx_bytes()),
                    number(port.rx_errors()), number(port.tx_errors()), number(port.punted()),
-                   number(port.injected()), joined(port.offloads())});
+                   number(port.injected()), joined(port.offloads()), number(port.link_changes()),
+                   hashes_of(port), requests_of(port, true), requests_of(port, false)});
     }
     row.push_back(port.steering());
     table.rows.push_back(std::move(row));

@@ -214,6 +214,58 @@ void check_buffers(const PortInput& input, const std::string& path, PortConfig& 
   port.buffer_bytes = static_cast<std::uint16_t>(*size);
 }
 
+template <typename Value, std::size_t N>
+using Words = std::array<std::pair<std::string_view, Value>, N>;
+constexpr Words<Steering, 5> kSteerings{{{"", Steering::kAuto},
+                                         {"auto", Steering::kAuto},
+                                         {"inverse_rss", Steering::kInverseRss},
+                                         {"rte_flow", Steering::kRteFlow},
+                                         {"handoff", Steering::kHandoff}}};
+constexpr Words<Faces, 4> kFaces{{{"", Faces::kBoth},
+                                  {"both", Faces::kBoth},
+                                  {"clients", Faces::kClients},
+                                  {"backends", Faces::kBackends}}};
+
+template <typename Value, std::size_t N>
+Value chosen(const std::string& word, const Words<Value, N>& words, const std::string& path,
+             Faults& faults) {
+  std::string known;
+  for (const auto& [name, value] : words) {
+    if (name == word) {
+      return value;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  }
+  faults.add(path, "'" + word + "' is unknown; use one of " + known);
+  return words[0].second;
+}
+
+// They are the device's, which a VLAN shares with its parent.
+void check_steering(const PortInput& input, const std::string& path, PortConfig& port,
+                    Faults& faults) {
+  if (port.vlan != 0 && !(input.steering.empty() && input.faces.empty())) {
+    faults.add(path + (input.steering.empty() ? ".faces" : ".steering"),
+               "a VLAN is steered with its device; say it of the port it is a VLAN of");
+    return;
+  }
+  port.steering = chosen(input.steering, kSteerings, path + ".steering", faults);
+  port.faces = chosen(input.faces, kFaces, path + ".faces", faults);
+}
+
+// One owner of a flow, by a hash or by bits of a port, and never both.
+void check_one_method(const Config& config, Faults& faults) {
+  const auto with = [&](Steering method) {
+    return std::find_if(config.ports.begin(), config.ports.end(),
+                        [&](const PortConfig& port) { return port.steering == method; });
+  };
+  const auto rules = with(Steering::kRteFlow);
+  if (with(Steering::kInverseRss) != config.ports.end() && rules != config.ports.end()) {
+    faults.add("ports[" + std::to_string(rules - config.ports.begin()) + "].steering",
+               "'rte_flow' and another port's 'inverse_rss' would give a flow two owners; use one "
+               "of them, with 'handoff' or 'auto' where a device cannot");
+  }
+}
+
 PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& before,
                       const std::string& path, Faults& faults) {
   PortConfig port;
@@ -258,6 +310,7 @@ PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& bef
     }
     port.announce_on.push_back(*prefix);
   }
+  check_steering(input, path, port, faults);
   check_static(input, path, port, faults);
   return port;
 }
@@ -282,6 +335,7 @@ void check_ports(const ConfigInput& input, Config& config, Faults& faults) {
                                        "net_af_xdp0 and net_af_xdp1");
     }
   }
+  check_one_method(config, faults);
 }
 
 std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_range(const std::string& text) {

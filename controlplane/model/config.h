@@ -4,6 +4,7 @@
 #include "controlplane/model/result.h"
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/snapshot.h"
+#include "dataplane/snapshot/steering.h"
 
 #include <cstdint>
 #include <optional>
@@ -22,7 +23,7 @@ struct RouteInput {
   std::string gateway;
 };
 struct PortInput {
-  std::string name, device, twin, transit, buffer_size;
+  std::string name, device, twin, transit, buffer_size, steering, faces;
   std::uint32_t mtu = 0;
   std::uint32_t buffers = 0;
   std::uint32_t rx_descriptors = 0;
@@ -75,6 +76,8 @@ struct PortConfig {
   std::uint8_t parent = 0;         // index of that port, which comes before
   std::uint32_t buffers = 0;       // 0: what its queues need
   std::uint16_t buffer_bytes = 0;  // of a packet; 0: what its MTU needs
+  Steering steering = Steering::kAuto;
+  Faces faces = Faces::kBoth;
 };
 
 struct Config {
