@@ -17,15 +17,43 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "release"))
 SLUICED = BUILD / "controlplane" / "sluiced"
 LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
+# A software NIC before each port, with a queue for each of two lcores: what it can, and so what
+# the ports are told to do (tests/support/sluiced_test_nic.cpp).
+NICS = {"rss": "inverse_rss", "rss_own_key": "inverse_rss", "sides": "inverse_rss",
+        "rules": "rte_flow", "none": "handoff"}
+NIC = ""
+
+
+def choose_nic(nic):
+    """From now on gateways stand behind such a NIC, with two lcores."""
+    global NIC, SLUICED, LCORES
+    NIC, LCORES = nic, 2
+    SLUICED = BUILD / "tests" / "support" / "sluiced_test_nic"
+    os.environ["SLUICE_TEST_NIC"] = nic
+
+
 SLUICECTL = BUILD / "controlplane" / "cli" / "sluicectl"
+
+
+if "SLUICE_E2E_NIC" in os.environ:
+    choose_nic(os.environ["SLUICE_E2E_NIC"])
 
 
 def device(driver, number, interface):
     """The DPDK device over a veth. AF_PACKET's default ring loses TCP bursts; this one does not."""
+    queues = 1 if NIC else LCORES
     if driver == "af_xdp":
-        return f"net_af_xdp{number},iface={interface},queue_count={LCORES}"
+        return f"net_af_xdp{number},iface={interface},queue_count={queues}"
     return (f"net_af_packet{number},iface={interface},blocksz=65536,framesz=2048,framecnt=4096,"
-            f"qpairs={LCORES}")
+            f"qpairs={queues}")
+
+
+def steering_of(number):
+    """The settings that force the NIC's way on a port: the first one faces clients."""
+    if not NIC:
+        return {}
+    faces = {"faces": "backends" if number else "clients"} if NIC == "sides" else {}
+    return {"steering": NICS[NIC]} | faces
 
 
 def base_config(ports, snat):
@@ -33,8 +61,8 @@ def base_config(ports, snat):
     return {
         "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us"} | (
             {"lcores": list(range(LCORES))} if LCORES > 1 else {}),
-        "ports": [{"name": twin, "device": dev, "announce_on": announced}
-                  for twin, dev, announced in ports],
+        "ports": [{"name": twin, "device": dev, "announce_on": announced} | steering_of(number)
+                  for number, (twin, dev, announced) in enumerate(ports)],
         "snat": [{"address": address} for address in snat],
     }
 

@@ -196,7 +196,8 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
                 affinity_clients: 6000 half_open_percent: 7
                 eal_arguments: "--log-level=8" }
     ports { name: "wan0" device: "net_null0" mtu: 9000 twin: "none" transit: "drop"
-            rx_descriptors: 512 tx_descriptors: 256 buffers: 70000 buffer_size: "256" announce_on: "203.0.113.0/24"
+            rx_descriptors: 512 tx_descriptors: 256 buffers: 70000 buffer_size: "256"
+            steering: "rte_flow" faces: "clients" announce_on: "203.0.113.0/24"
             addresses: "192.0.2.1/24" neighbours { address: "192.0.2.2" mac: "02:00:00:00:00:01" }
             routes { prefix: "0.0.0.0/0" gateway: "192.0.2.2" } }
     snat { address: "192.0.2.100" port_range: "2000-2999" })",
@@ -220,6 +221,8 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(port.mtu, 9000);
   EXPECT_FALSE(port.twin);
   EXPECT_FALSE(port.transit_to_kernel);
+  EXPECT_EQ(port.steering, Steering::kRteFlow);
+  EXPECT_EQ(port.faces, Faces::kClients);
   EXPECT_EQ(port.rx_descriptors, 512);
   EXPECT_EQ(port.tx_descriptors, 256);
   EXPECT_EQ(port.buffers, 70'000U);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace sluice::cli {
 namespace {
 
@@ -119,6 +121,27 @@ TEST(Ports, TellLinkSpeedAndSteering) {
   const Table table = table_of(response, false);
   EXPECT_EQ(table.rows[0][1], "up 10000M");
   EXPECT_EQ(table.rows[0].back(), "single queue");
+}
+
+TEST(Ports, TellWhatTheDeviceWasAskedForAndWhatItSaid) {
+  v1::ListPortsResponse response;
+  auto* port = response.add_ports();
+  port->set_hashes_equal(250);
+  port->set_hashes_different(6);
+  auto* key = port->add_requests();
+  key->set_what("rss key, 40 bytes");
+  key->set_accepted(true);
+  auto* rules = port->add_requests();
+  rules->set_what("queue rules");
+  rules->set_answer("Function not implemented");
+  const Table table = table_of(response, true);
+  const auto cell = [&](const char* column) {
+    const auto found = std::find(table.header.begin(), table.header.end(), column);
+    return table.rows[0].at(static_cast<std::size_t>(found - table.header.begin()));
+  };
+  EXPECT_EQ(cell("ACCEPTED"), "rss key, 40 bytes");
+  EXPECT_EQ(cell("REFUSED"), "queue rules (Function not implemented)");
+  EXPECT_EQ(cell("HASHES"), "250/256");
 }
 
 TEST(Explain, NamesEverythingOfALiveFlow) {

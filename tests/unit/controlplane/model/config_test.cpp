@@ -63,6 +63,19 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"ports[0].mtu", [](auto& c) { c.ports[0].mtu = 500; }},
       {"ports[0].twin", [](auto& c) { c.ports[0].twin = "veth"; }},
       {"ports[0].transit", [](auto& c) { c.ports[0].transit = "yes"; }},
+      {"ports[0].steering", [](auto& c) { c.ports[0].steering = "rss"; }},
+      {"ports[1].faces", [](auto& c) { c.ports[1].faces = "server"; }},
+      {"ports[1].steering",
+       [](auto& c) {
+         c.ports[0].steering = "inverse_rss";
+         c.ports[1].steering = "rte_flow";
+       }},
+      {"ports[1].faces",
+       [](auto& c) {
+         c.ports[1].name = "wan0.100";
+         c.ports[1].device = "";
+         c.ports[1].faces = "clients";
+       }},
       {"dataplane.unknownPort", [](auto& c) { c.unknown_port = "reject"; }},
       {"ports[0].transit",
        [](auto& c) {

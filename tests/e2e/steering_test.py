@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two lcores behind a NIC that steers: by RSS of whole tuples, with a key of its own, by RSS of one
+side, by rules, or not at all. (SLUICE_E2E_NIC runs all of the end-to-end tests over one of them.)"""
+
+import pytest
+
+import gateway
+from load import ask_udp, curl_many, url
+from namespaces import Lab, wait_until
+from testbed import BACKENDS, Testbed, name_of, web
+from topology import CLIENT_V4, SNAT_V4, SNAT_V6, VIP_V4, VIP_V6
+
+NAMES = {name_of(number) for number in BACKENDS}
+
+
+@pytest.fixture(scope="module", params=list(gateway.NICS))
+def steered(driver, request):
+    """(the NIC, a testbed behind it)"""
+    patch = pytest.MonkeyPatch()
+    for name in ("NIC", "SLUICED", "LCORES"):
+        patch.setattr(gateway, name, getattr(gateway, name))
+    patch.setenv("SLUICE_TEST_NIC", request.param)
+    gateway.choose_nic(request.param)
+    with Lab() as lab:
+        testbed = Testbed(lab, driver)
+        yield request.param, testbed
+        testbed.gateway.stop()
+    patch.undo()
+
+
+def handed_over(testbed):
+    status = testbed.gateway.get("status")
+    return sum(int(lcore.get("handedOver", 0)) for lcore in status["lcores"])
+
+
+def ports(testbed):
+    return {port["name"]: port for port in testbed.gateway.get("get", "ports")["ports"]}
+
+
+def test_each_port_tells_its_way(steered):
+    nic, testbed = steered
+    for port in ports(testbed).values():
+        assert port["steering"].split(":")[0] == gateway.NICS[nic], port
+        if nic == "none":
+            assert "as configured" in port["steering"]
+        else:
+            assert any(request.get("accepted") for request in port["requests"]), port
+
+
+@pytest.mark.parametrize("vip, snat", [(VIP_V4, SNAT_V4), (VIP_V6, SNAT_V6)],
+                         ids=["ipv4", "ipv6"])
+def test_traffic_comes_to_the_right_lcore_or_is_handed_over(steered, vip, snat):
+    nic, testbed = steered
+    before = handed_over(testbed)
+    answers = curl_many(testbed.client, url(vip), 100)
+    assert sum(answers.values()) == 100
+    assert set(answers) == NAMES
+    for number in range(40):
+        _, peer, _, rest = ask_udp(testbed.client, vip, text=b"%d" % number)
+        assert (peer, rest) == (snat, b"%d" % number)
+    handed = handed_over(testbed) - before
+    if nic == "none":
+        assert handed > 100
+    else:
+        assert handed == 0
+    lcores = testbed.gateway.get("status")["lcores"]
+    assert all(int(lcore["packets"]) > 100 for lcore in lcores) or nic == "none"
+
+
+def test_the_devices_hashes_were_compared_and_found_equal(steered):
+    nic, testbed = steered
+    for port in ports(testbed).values():
+        assert int(port.get("hashesDifferent", 0)) == 0
+        assert (int(port.get("hashesEqual", 0)) > 0) == (gateway.NICS[nic] == "inverse_rss")
+
+
+def test_a_denied_client_is_dropped_by_a_nic_that_has_rules(steered):
+    nic, testbed = steered
+    manifest = web()
+    manifest["spec"]["forwarding"] = {"denySourceRanges": [f"{CLIENT_V4}/32"]}
+    testbed.gateway.apply(manifest)
+    try:
+        with pytest.raises(Exception):
+            ask_udp(testbed.client, VIP_V4, text=b"denied")
+        if nic == "rules":
+            assert any("drop rules for denied sources, 3 of 3" == request["what"]
+                       for request in ports(testbed)["wan0"]["requests"])
+    finally:
+        testbed.gateway.apply(web())
+    wait_until(lambda: ask_udp(testbed.client, VIP_V4, text=b"again")[3] == b"again", 5,
+               "the client is let in again")
