@@ -261,7 +261,7 @@ TEST_F(SteeringTest, NetRingHasNeitherRssNorRules) {
   const std::vector<SnatAddress> snat{{*parse_ip("10.0.0.100"), 1024, 65'536}};
   const PortsSteering steering({port.steered()}, kLcores, {}, snat);
   EXPECT_EQ(steering.port(0).method, Steering::kHandoff);
-  EXPECT_EQ(steering.port(0).why, "Function not implemented");
+  EXPECT_NE(steering.port(0).why.find("Function not implemented"), std::string::npos);
 }
 
 }  // namespace
