@@ -67,7 +67,19 @@ std::uint64_t free_hugepage_bytes() {
   return bytes;
 }
 
+// A memif client in zero-copy mode has its peer map our packet buffers.
+bool shares_buffers(const PortSettings& port) {
+  return port.device.rfind("net_memif", 0) == 0 &&
+         (port.device + ",").find(",zero-copy=yes,") != std::string::npos;
+}
+
 void check_hugepages(const DataplaneSettings& settings) {
+  for (std::size_t i = 0; i < settings.ports.size() && !settings.hugepages; ++i) {
+    if (shares_buffers(settings.ports[i])) {
+      throw StartFault("ports[" + std::to_string(i) + "].device: zero-copy=yes shares hugepages " +
+                       "with the peer, and dataplane.no_hugepages is true; take out one of them");
+    }
+  }
   const std::uint64_t free = free_hugepage_bytes();
   if (settings.hugepages && free < settings.memory_bytes) {
     throw StartFault(
@@ -139,6 +151,10 @@ std::vector<std::string> eal_arguments(const DataplaneSettings& settings,
                                      std::to_string(settings.memory_bytes >> 20U)};
   if (settings.hugepages) {
     arguments.emplace_back("--in-memory");
+    // The peer gets the file of a region, which has no name: so one file for all of the region.
+    if (std::any_of(settings.ports.begin(), settings.ports.end(), shares_buffers)) {
+      arguments.emplace_back("--single-file-segments");
+    }
   } else {
     arguments.insert(arguments.end(), {"--no-huge", "--no-shconf"});
   }
