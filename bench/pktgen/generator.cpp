@@ -230,7 +230,7 @@ void Generator::send_flow(std::uint32_t flow) {
 }
 
 std::uint32_t Generator::open_flows(double rate_pps) {
-  constexpr int kRounds = 5;
+  constexpr int kRounds = 20;
   begin({});
   const std::uint32_t flows = schedule_.flows();
   confirmed_.assign(flows, false);
