@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <vector>
 
 namespace sluice::pktgen {
@@ -13,7 +14,7 @@ namespace {
 
 TEST(QueueChoice, BringsEachPacketToTheLcoreThatOwnsItsFlowInBothDirections) {
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    for (const std::uint16_t queues : {2, 3, 8}) {
+    for (const std::uint16_t queues : std::initializer_list<std::uint16_t>{2, 3, 8}) {
       const Traffic traffic = traffic_of(family, kProtocolUdp);
       const FrameWriter writer(traffic, 80, 0);
       const QueueChoice choice(traffic, queues);
