@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 
 from gateway import BUILD, Gateway, service
-from namespaces import CommandFailed
+from namespaces import CommandFailed, wait_until
 
 PKTGEN = BUILD / "bench" / "pktgen" / "sluice-pktgen"
 VIP = {4: "203.0.113.10", 6: "2001:db8:113::10"}
@@ -134,14 +134,17 @@ class Run:
         self._directory = pathlib.Path(tempfile.mkdtemp(dir=lab.directory))
         watched = self._directory / "lcore"
         # The generator has the memif sockets, so it comes first; it goes on when the VIP answers.
-        self.process = lab.spawn(
-            pktgen_argv(self._directory, set_up, "--watch", watched, *words, core=core),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._log = self._directory / "pktgen.log"
+        with open(self._log, "wb") as log:
+            self.process = lab.spawn(
+                pktgen_argv(self._directory, set_up, "--watch", watched, *words, core=core),
+                stdout=subprocess.PIPE, stderr=log, text=True)
         if preferred:
             prefer(self.process)
-        said = self.process.stderr.readline()
-        if "waiting" not in said:
-            raise CommandFailed(f"sluice-pktgen: {said}{self.process.stderr.read()}")
+        wait_until(lambda: "waiting" in self.log() or self.process.poll() is not None, 30,
+                   "sluice-pktgen waiting for its gateway")
+        if self.process.poll() is not None:
+            raise CommandFailed(f"sluice-pktgen: {self.log()}")
         namespace = lab.namespace(f"gateway-{self._directory.name}")
         self.gateway = Gateway(namespace, self._directory, config(self._directory, set_up)).start()
         if preferred:
@@ -162,8 +165,12 @@ class Run:
 
     def result(self, seconds=60):
         """What the generator printed; it has ended."""
-        out, error = self.process.communicate(timeout=seconds)
+        out, _ = self.process.communicate(timeout=seconds)
         if self.process.returncode != 0:
-            kind = LinkFailed if "no link came up" in error else CommandFailed
-            raise kind(f"sluice-pktgen: exit {self.process.returncode}\n{error}")
+            kind = LinkFailed if "no link came up" in self.log() else CommandFailed
+            raise kind(f"sluice-pktgen: exit {self.process.returncode}\n{self.log()}")
         return json.loads(out)
+
+    def log(self):
+        """What the generator said for people."""
+        return self._log.read_text(errors="replace")
