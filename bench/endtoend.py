@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -167,7 +168,16 @@ def run_rows(chosen, options):
             progress("")
             found.append(fold(name, set_up, words, result) | {"version": version})
             print_row(found[-1])
+            write_json(found, options)
     return found
+
+
+def write_json(found, options):
+    """After each row: a run that is broken off leaves what it has."""
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(
+        {"unit": "Mpps forwarded", "machine": machine(), "quick": options.quick, "rows": found},
+        indent=1) + "\n", encoding="ascii")
 
 
 def main(argv):
@@ -178,14 +188,11 @@ def main(argv):
     if (os.cpu_count() or 1) < 2:
         print("endtoend: needs two cores, one for each end", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all is taken back
     chosen = [one for one in rows(options.quick) if options.only in one[0]]
     need = max(set_up.memory_mib for _, set_up, _ in chosen) + PKTGEN_MIB
     with hugepages(need + 64):
         found = run_rows(chosen, options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(
-        {"unit": "Mpps forwarded", "machine": machine(), "quick": options.quick, "rows": found},
-        indent=1) + "\n", encoding="ascii")
     print(f"JSON in {options.output}")
     return 1 if any("fault" in one for one in found) else 0
 

@@ -109,9 +109,11 @@ def pktgen_argv(directory, set_up, *words, core=1):
             "--backend-port", device(1, "server", directory, set_up), "--core", core,
             "--protocol", set_up.protocol.lower(), "--vip", VIP[set_up.version],
             "--vip-port", PORT, "--backend", set_up.backend(0), "--backends", set_up.backends,
-            "--target-port", TARGET_PORT, "--source", source, "--flows", set_up.flows,
+            "--target-port", TARGET_PORT, "--source", source,
             "--descriptors", 1 << set_up.ring_log2, "--client-mac", CLIENT_MAC,
             "--backend-mac", BACKEND_MAC, "--json", *pages, *queues, *words]
+    if "--flows" not in words:
+        argv += ["--flows", set_up.flows]
     return [str(word) for word in argv]
 
 
