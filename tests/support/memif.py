@@ -41,8 +41,8 @@ class SetUp:
     backends: int = 4
     lcores: tuple = (0,)
     hugepages: bool = False
-    memory_mib: int = 192
-    ring_log2: int = 10       # packets of each memif ring
+    memory_mib: int = 256
+    ring_log2: int = 12       # packets of each memif ring: a busy machine makes both ends wait
     idle_sleep: str = "0s"
 
     def backend(self, number):
