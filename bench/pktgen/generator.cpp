@@ -14,8 +14,7 @@
 namespace sluice::pktgen {
 namespace {
 
-constexpr unsigned kSendBuffers = 32'767;
-constexpr unsigned kMessageBuffers = 2'047;
+constexpr unsigned kMessageBuffers = 1'023;
 // At a rate as many packets are sent together as fall due in this time, for the price of a burst.
 constexpr double kBatchSeconds = 2e-6;
 
@@ -40,7 +39,7 @@ Generator::Generator(const Traffic& traffic, const Port& client, const Port& bac
       clients_{traffic.client, traffic.clients, traffic.client_mac},
       backends_{traffic.backend, traffic.backends, traffic.backend_mac},
       size_round_(size_round(traffic.sizes)),
-      pool_(make_pool(settings.name + "_send", kSendBuffers)),
+      pool_(make_pool(settings.name + "_send", settings.send_buffers)),
       message_pool_(make_pool(settings.name + "_neighbour", kMessageBuffers)),
       sender_(schedule_),
       request_walk_(schedule_),

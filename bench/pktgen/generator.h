@@ -18,6 +18,7 @@ namespace sluice::pktgen {
 
 struct GeneratorSettings {
   std::string name = "pktgen";        // of its pools: one each
+  unsigned send_buffers = 8'191;      // of client packets; a card's ring holds some
   bool verify = false;                // judge each packet as a whole
   std::uint32_t stamp_interval = 64;  // a power of two: one packet of so many is timed
   std::string watched_thread_file;    // has PID/TID of whose run delay is told; or empty

@@ -132,6 +132,7 @@ int run(const Options& options) {
   const Port& backend = other ? *other : client;
   Loopback loopback(options);
   GeneratorSettings settings;
+  settings.send_buffers += unsigned{options.descriptors} * options.rss_queues;
   settings.verify = options.verify;
   settings.stamp_interval = options.stamp_interval;
   settings.watched_thread_file = options.watched_thread_file;

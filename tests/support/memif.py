@@ -143,7 +143,7 @@ class Run:
                 stdout=subprocess.PIPE, stderr=log, text=True)
         if preferred:
             prefer(self.process)
-        wait_until(lambda: "waiting" in self.log() or self.process.poll() is not None, 30,
+        wait_until(lambda: "waiting" in self.log() or self.process.poll() is not None, 60,
                    "sluice-pktgen waiting for its gateway")
         if self.process.poll() is not None:
             raise CommandFailed(f"sluice-pktgen: {self.log()}")
