@@ -82,6 +82,7 @@ class Generator {
   void answer_neighbour(const Port& port, rte_mbuf* mbuf);
   void send_message(const Port& port, const NeighbourMessage& message);
   void judge(const char* fault);
+  [[nodiscard]] bool is_complete() const;
   void drain(std::uint64_t patience);
 
   Traffic traffic_;
