@@ -77,6 +77,13 @@ struct IpAddress {
   [[nodiscard]] Ipv6Address v6() const { return Ipv6Address{bytes}; }
   [[nodiscard]] constexpr bool is_ipv4() const { return family == Family::kIpv4; }
   [[nodiscard]] constexpr std::uint8_t bits() const { return is_ipv4() ? 32 : 128; }
+  // Bit by bit; of this family.
+  [[nodiscard]] IpAddress masked(const IpAddress& mask) const {
+    IpAddress kept = *this;
+    store(kept.bytes.data(), word(0) & mask.word(0));
+    store(kept.bytes.data() + 8, word(1) & mask.word(1));
+    return kept;
+  }
   [[nodiscard]] bool is_unspecified() const;
   [[nodiscard]] bool is_loopback() const;
   [[nodiscard]] bool is_multicast() const;

@@ -12,7 +12,11 @@ RouteTable::RouteTable(std::span<const Route> routes) {
       return length.bits == route.prefix.length;
     });
     if (at == lengths.end()) {
-      at = lengths.insert(lengths.end(), Length{route.prefix.length, {}});
+      IpAddress all = route.prefix.address;
+      all.bytes.fill(0xff);
+      at = lengths.insert(
+          lengths.end(),
+          Length{route.prefix.length, prefix_of(all, route.prefix.length).address, {}});
     }
     size_ += at->routes.emplace(route.prefix.address, route).second ? 1 : 0;
   }
@@ -23,7 +27,10 @@ RouteTable::RouteTable(std::span<const Route> routes) {
 
 const Route* RouteTable::find(const IpAddress& destination) const {
   for (const Length& length : destination.is_ipv4() ? ipv4_ : ipv6_) {
-    const auto at = length.routes.find(prefix_of(destination, length.bits).address);
+    if (length.bits == 0) {
+      return &length.routes.begin()->second;  // the default route: there is one
+    }
+    const auto at = length.routes.find(destination.masked(length.mask));
     if (at != length.routes.end()) {
       return &at->second;
     }

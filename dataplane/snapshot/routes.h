@@ -42,6 +42,7 @@ class RouteTable {
  private:
   struct Length {
     std::uint8_t bits = 0;
+    IpAddress mask;  // those bits set
     std::unordered_map<IpAddress, Route> routes;
   };
   std::vector<Length> ipv4_;  // longest first
