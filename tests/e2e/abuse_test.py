@@ -47,9 +47,13 @@ def test_killing_sluicectl_in_the_middle_of_applying_loses_nothing(testbed, tmp_
     many.write_text(yaml.safe_dump_all([web(), *many_services(500)]))
     one.write_text(yaml.safe_dump_all([web()]))
     chance = random.Random(20260101)
+    # So that some are killed before they are done and some after, however fast the machine is.
+    begun = time.monotonic()
+    testbed.gateway.ctl("apply", "--replace", "-f", str(many))
+    done = time.monotonic() - begun
     before = revision(testbed, "cli")
     with no_request_lost(testbed, 10):
-        deadline = time.monotonic() + 7
+        deadline = time.monotonic() + max(7, 15 * done)
         turn = 0
         while time.monotonic() < deadline:
             turn += 1
@@ -57,7 +61,7 @@ def test_killing_sluicectl_in_the_middle_of_applying_loses_nothing(testbed, tmp_
                                         many if turn % 2 else one],
                                        env=testbed.gateway.environment(),
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(chance.uniform(0.005, 0.4))
+            time.sleep(chance.uniform(0.005, 2 * done))
             process.kill()
             process.wait()
     # A transaction took effect as a whole, or not at all.
