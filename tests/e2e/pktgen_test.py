@@ -20,12 +20,13 @@ BOTH_WAYS = ("--replies", "--verify", "--rate", "20k", "--duration", "0.5", "--o
 PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 
 
-def all_came_back_right(trial):
+def all_came_back_right(trial, in_order=True):
     # What the generator itself was late with, on a busy machine, is not the gateway's loss.
     assert trial["forwarded"] == trial["offered"] >= 5_000, trial
     assert trial["replies"]["replied"] == trial["forwarded"], trial
     assert (trial["refused"], trial["mistranslated"]) == (0, 0), trial
-    assert (trial["reordered"], trial["replies"]["reordered"]) == (0, 0), trial
+    if in_order:
+        assert (trial["reordered"], trial["replies"]["reordered"]) == (0, 0), trial
 
 
 @pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
@@ -46,7 +47,10 @@ def test_each_packet_and_its_reply_come_through_translated_right(lab, mode, prot
 def test_new_flows_and_mixed_sizes_come_through_too(lab, protocol, words):
     set_up = SetUp(protocol=protocol, **SMALL | {"flows": 25_000})
     with Run(lab, set_up, *BOTH_WAYS, "--flows", 500, *words) as measured:
-        all_came_back_right(measured.result()["trials"][0])
+        # Order is told by slots: the last packet of a flow and the first of the one in its place
+        # may be different lcores', which owe each other no order.
+        all_came_back_right(measured.result()["trials"][0],
+                            in_order=LCORES == 1 or "--new-flows" not in words)
 
 
 @pytest.mark.skipif(not os.access(PAGES, os.W_OK) or (os.cpu_count() or 1) < 2,

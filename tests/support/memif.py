@@ -41,7 +41,7 @@ class SetUp:
     backends: int = 4
     lcores: tuple = (0,)
     hugepages: bool = False
-    memory_mib: int = 256
+    memory_mib: int = 256     # for each lcore
     ring_log2: int = 12       # packets of each memif ring: a busy machine makes both ends wait
     idle_sleep: str = "0s"
 
@@ -62,7 +62,7 @@ def config(directory, set_up):
     mac = f",mac={GATEWAY_MAC}"
     return {
         "dataplane": {
-            "lcores": list(set_up.lcores), "memory": f"{set_up.memory_mib}MiB",
+            "lcores": list(set_up.lcores), "memory": f"{set_up.memory_mib * len(set_up.lcores)}MiB",
             "no_hugepages": not set_up.hugepages, "idle_sleep": set_up.idle_sleep,
             "flows_ipv4": room[4], "flows_ipv6": room[6]},
         "ports": [
