@@ -90,7 +90,8 @@ struct World::Passenger {
   Outcome outcome;
 
  private:
-  // Without tailroom each part ends with its buffer.
+  // Without tailroom each part ends with its buffer, or an octet before: like every device's it
+  // begins at an even address.
   static rte_mbuf* fill(const Frame& frame, const WorldOptions& options, std::size_t octets) {
     rte_mbuf* first = rte_pktmbuf_alloc(options.pool);
     rte_mbuf* last = first;
@@ -98,7 +99,7 @@ struct World::Passenger {
     while (last != nullptr) {
       const std::size_t length = std::min(octets, frame.size() - at);
       if (options.tailroom == 0) {
-        last->data_off = static_cast<std::uint16_t>(last->buf_len - length);
+        last->data_off = static_cast<std::uint16_t>((last->buf_len - length) & ~std::size_t{1});
       }
       last->data_len = static_cast<std::uint16_t>(length);
       std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at), length,
