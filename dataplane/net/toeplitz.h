@@ -9,8 +9,9 @@
 // The Toeplitz hash by which NICs spread packets over their queues (RSS), in software.
 namespace sluice {
 
-// As many bytes as the longest key of a common NIC; one of L bytes hashes up to L - 4.
-struct ToeplitzKey {
+// As many bytes as the longest key of a common NIC; one of L bytes hashes up to L - 4. DPDK reads
+// keys by words.
+struct alignas(4) ToeplitzKey {
   static constexpr std::size_t kBytes = 52;
   std::array<std::uint8_t, kBytes> bytes{};
 
