@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The whole of sluiced under load: one lcore on one core, sluice-pktgen on another, memif between
-them (rings of 2^14, the gateway's side zero-copy). For each row: the best of ten one-second trials
+them (rings of 2^14). For each row: the best of ten one-second trials
 at full speed, NDR and PDR, and latency at 50 and 90 % of PDR. JSON in build/bench/endtoend.json.
 
 Needs root, two cores, and hugepages, which it reserves for as long as it runs.
@@ -113,7 +113,7 @@ def fold(name, set_up, words, result):
         "pdr_loss": PDR_LOSS, "search_gave_up": search["gave_up"],
         "latency": [{"pdr_share": point["pdr_share"], "loss_ratio": point["loss_ratio"]}
                     | point["latency"] for point in search["latency"]],
-        "set_up": result["set_up"] | {"ring": 1 << set_up.ring_log2, "gateway_zero_copy": True,
+        "set_up": result["set_up"] | {"ring": 1 << set_up.ring_log2,
                                       "gateway_lcores": len(set_up.lcores)},
     }
 

@@ -67,19 +67,20 @@ std::uint64_t free_hugepage_bytes() {
   return bytes;
 }
 
-// A memif client in zero-copy mode has its peer map our packet buffers.
-bool shares_buffers(const PortSettings& port) {
-  return port.device.rfind("net_memif", 0) == 0 &&
-         (port.device + ",").find(",zero-copy=yes,") != std::string::npos;
+// The driver in DPDK 22.11 closes the file of EAL's own memory when such a port connects. The next
+// one, or a peer that comes back, is then handed whatever file has the number, and EAL resizes it.
+void check_memif(const DataplaneSettings& settings) {
+  for (std::size_t i = 0; i < settings.ports.size(); ++i) {
+    const std::string& device = settings.ports[i].device;
+    if (device.rfind("net_memif", 0) == 0 &&
+        (device + ",").find(",zero-copy=yes,") != std::string::npos) {
+      throw StartFault("ports[" + std::to_string(i) + "].device: zero-copy=yes does not work in " +
+                       "DPDK 22.11: its memif closes the memory it shares; leave it out");
+    }
+  }
 }
 
 void check_hugepages(const DataplaneSettings& settings) {
-  for (std::size_t i = 0; i < settings.ports.size() && !settings.hugepages; ++i) {
-    if (shares_buffers(settings.ports[i])) {
-      throw StartFault("ports[" + std::to_string(i) + "].device: zero-copy=yes shares hugepages " +
-                       "with the peer, and dataplane.no_hugepages is true; take out one of them");
-    }
-  }
   const std::uint64_t free = free_hugepage_bytes();
   if (settings.hugepages && free < settings.memory_bytes) {
     throw StartFault(
@@ -151,10 +152,6 @@ std::vector<std::string> eal_arguments(const DataplaneSettings& settings,
                                      std::to_string(settings.memory_bytes >> 20U)};
   if (settings.hugepages) {
     arguments.emplace_back("--in-memory");
-    // The peer gets the file of a region, which has no name: so one file for all of the region.
-    if (std::any_of(settings.ports.begin(), settings.ports.end(), shares_buffers)) {
-      arguments.emplace_back("--single-file-segments");
-    }
   } else {
     arguments.insert(arguments.end(), {"--no-huge", "--no-shconf"});
   }
@@ -178,6 +175,7 @@ Eal::Eal(const DataplaneSettings& settings) {
   sched_getaffinity(0, sizeof(before), &before);
   const std::vector<unsigned> cpus = affinity(before);
   check_lcores(settings, cpus);
+  check_memif(settings);
   check_hugepages(settings);
   quieten_log();
   std::vector<std::string> arguments = eal_arguments(settings, cpus);
