@@ -156,6 +156,11 @@ void add_measuring(CLI::App& app, Options& options, Words& words) {
       "file with PID/TID of the gateway's lcore, read before each trial: trials in which the "
       "kernel took its core away are repeated");
   app.add_flag("--json", options.json, "results as JSON on standard output");
+  app.add_option("--linger", options.linger_seconds,
+                 "seconds to keep the ports after the report, which is closed, or until the other "
+                 "end has gone")
+      ->check(CLI::Range(0, 3'600))
+      ->capture_default_str();
 }
 
 void judge_addresses(Options& options, const Words& words) {

@@ -44,6 +44,7 @@ struct Options {
   std::string watched_thread_file;
   std::uint64_t seed = 1;
   bool json = false;
+  unsigned linger_seconds = 0;
 };
 
 // Nothing: the program ends here with `*exit_code`, and what there was to say has been said.

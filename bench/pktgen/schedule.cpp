@@ -54,8 +54,9 @@ Schedule::Place Schedule::place_among_new(std::uint64_t packet, std::uint32_t sl
     return {static_cast<std::uint32_t>(before % flows_),
             static_cast<std::uint32_t>(before + flows_), true};
   }
-  // The newest of the flows flows_ + slot, 2 * flows_ + slot, ... that have opened.
-  const std::uint64_t generation = before > slot ? (before - slot - 1) / flows_ + 1 : 0;
+  // The newest of the flows flows_ + slot, 2 * flows_ + slot, ... that have settled.
+  const std::uint64_t settled = opened(packet - std::min(packet, kSettling));
+  const std::uint64_t generation = settled > slot ? (settled - slot - 1) / flows_ + 1 : 0;
   return {slot, static_cast<std::uint32_t>(generation * flows_ + slot), false};
 }
 

@@ -15,9 +15,13 @@ namespace sluice::pktgen {
 //
 //   packet n:  opened(n) = floor(n * opens_per_packet) flows have opened before it
 //              opened(n + 1) > opened(n): it is the first of a new flow
-//              otherwise of the flow that is in slot ring[n mod size of the ring]
+//              otherwise of the flow that is in slot ring[n mod size of the ring], of those that
+//              opened kSettling packets ago or before: a client sends no data right behind its SYN
 class Schedule {
  public:
+  // Several bursts, so that no gateway gets a flow's first two packets in one.
+  static constexpr std::uint64_t kSettling = 512;
+
   struct Place {
     std::uint32_t slot;
     std::uint32_t flow;

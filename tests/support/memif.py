@@ -16,6 +16,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import threading
 
 from gateway import BUILD, Gateway, service
 from namespaces import CommandFailed, wait_until
@@ -50,9 +51,8 @@ class SetUp:
 
 
 def device(number, role, directory, set_up):
-    zero_copy = ",zero-copy=yes" if role == "client" and set_up.hugepages else ""
     return (f"net_memif{number},role={role},id={number},socket={directory}/memif.sock,"
-            f"socket-abstract=no,rsize={set_up.ring_log2}{zero_copy}")
+            f"socket-abstract=no,rsize={set_up.ring_log2}")
 
 
 def config(directory, set_up):
@@ -111,7 +111,7 @@ def pktgen_argv(directory, set_up, *words, core=1):
             "--vip-port", PORT, "--backend", set_up.backend(0), "--backends", set_up.backends,
             "--target-port", TARGET_PORT, "--source", source,
             "--descriptors", 1 << set_up.ring_log2, "--client-mac", CLIENT_MAC,
-            "--backend-mac", BACKEND_MAC, "--json", *pages, *queues, *words]
+            "--backend-mac", BACKEND_MAC, "--json", "--linger", 60, *pages, *queues, *words]
     if "--flows" not in words:
         argv += ["--flows", set_up.flows]
     return [str(word) for word in argv]
@@ -160,18 +160,34 @@ class Run:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
+        # The gateway first: one that polls while its memif peer goes may crash.
+        try:
+            self.gateway.stop()
+            self.process.wait(10)
+        finally:
             self.process.kill()
             self.process.wait()
-        self.gateway.stop()
 
     def result(self, seconds=60):
-        """What the generator printed; it has ended."""
-        out, _ = self.process.communicate(timeout=seconds)
-        if self.process.returncode != 0:
+        """What the generator printed; it stays for as long as the gateway."""
+        out = self._printed(seconds)
+        if not out:
+            code = self.process.wait(10)
             kind = LinkFailed if "no link came up" in self.log() else CommandFailed
-            raise kind(f"sluice-pktgen: exit {self.process.returncode}\n{self.log()}")
+            raise kind(f"sluice-pktgen: exit {code}\n{self.log()}")
         return json.loads(out)
+
+    def _printed(self, seconds):
+        """All of its standard output, which it closes before it lingers."""
+        printed = []
+        reader = threading.Thread(target=lambda: printed.append(self.process.stdout.read()))
+        reader.start()
+        reader.join(seconds)
+        if reader.is_alive():
+            self.process.kill()
+            reader.join()
+            raise CommandFailed(f"sluice-pktgen: no report in {seconds} s\n{self.log()}")
+        return printed[0]
 
     def log(self):
         """What the generator said for people."""

@@ -73,6 +73,7 @@ TEST(ParseOptions, RefusesWhatCannotBeByTheNameOfTheOption) {
       {{"--latency-sample", "3"}, "--latency-sample"},
       {{"--vip", "2001:db8::1", "--backend", "2001:db8::2", "--no-udp-checksum"},
        "--no-udp-checksum"},
+      {{"--linger", "3601"}, "--linger"},
   };
   for (const auto& [words, option] : cases) {
     std::string said;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <map>
 #include <set>
 
@@ -66,7 +67,8 @@ TEST(Schedule, FollowsZipfsLaw) {
   }
 }
 
-// The model: slots with the flow in each, changed packet by packet.
+// The model: slots with the flow in each, changed when its first packet is older than kSettling, or
+// when a trial ends.
 TEST(Schedule, OpensFlowsAtTheRateAskedForEachInTheOldestsPlace) {
   constexpr std::uint32_t kFlows = 100;
   Schedule schedule(with(kFlows, Pattern::kShuffled), 7);
@@ -80,14 +82,24 @@ TEST(Schedule, OpensFlowsAtTheRateAskedForEachInTheOldestsPlace) {
     schedule.begin(ratio, before);
     constexpr std::uint64_t kPackets = 20'000;
     std::uint32_t opened = 0;
+    std::deque<std::pair<std::uint64_t, std::uint32_t>> settling;  // since which packet, a flow
     for (std::uint64_t packet = 0; packet < kPackets; ++packet) {
       const auto place = schedule.at(packet);
       if (place.opens) {
         ++opened;
         EXPECT_EQ(place.flow, next++);
-        slots[place.slot] = place.flow;
+        EXPECT_EQ(place.slot, place.flow % kFlows);
+        settling.emplace_back(packet, place.flow);
+        continue;
+      }
+      while (!settling.empty() && packet - settling.front().first > Schedule::kSettling) {
+        slots[settling.front().second % kFlows] = settling.front().second;
+        settling.pop_front();
       }
       ASSERT_EQ(place.flow, slots[place.slot]) << packet;
+    }
+    for (const auto& [since, flow] : settling) {
+      slots[flow % kFlows] = flow;
     }
     EXPECT_NEAR(opened, ratio * kPackets, 1);
     before = kPackets;
