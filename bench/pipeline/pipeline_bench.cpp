@@ -79,39 +79,55 @@ void measure_beside_udp4(rte_mempool* pool, const char* name, std::uint8_t proto
   print(rows.back());
 }
 
-// What it costs to look at each of so many flows once a second, as the worker does it: a slice
-// after each burst.
-struct AgingCost {
-  std::uint32_t flows = 0;
-  Summary cycles_per_entry;
-  [[nodiscard]] double core_share() const {
-    return cycles_per_entry.median * flows / static_cast<double>(rte_get_tsc_hz());
-  }
+// What aging costs of a core beside so many packets a second, each of another flow than those before
+// it. As the worker does it: a turn after each burst.
+struct AgingRow {
+  std::uint32_t flows;
+  std::uint32_t packets_per_second;
+  Summary core_share;
 };
 
-AgingCost measure_aging(rte_mempool* pool, std::uint32_t flows) {
-  constexpr std::uint32_t kSlices = 64;  // a sample
-  constexpr std::uint32_t kEntries = Aging<Family::kIpv4>::kSlice;
+double aging_share(Gateway& gateway, Forwarding<Family::kIpv4>& bench,
+                   Aging<Family::kIpv4>& aging, std::uint32_t packets_per_second) {
+  constexpr std::uint32_t kMilliseconds = 1'000;
+  constexpr std::uint32_t kTurnsIdle = 100;  // a millisecond, when no packets come
+  const std::uint32_t turns =
+      packets_per_second == 0 ? kTurnsIdle : packets_per_second / kMilliseconds / kBurstMax;
+  std::uint64_t cycles = 0;
+  for (std::uint32_t ms = 0; ms < kMilliseconds; ++ms, ++gateway.state.now_ms) {
+    for (std::uint32_t turn = 0; turn < turns; ++turn) {
+      if (packets_per_second != 0) {
+        bench.hit_burst();
+      }
+      const std::uint64_t begin = rte_rdtsc();
+      aging.run(gateway.state.flows4, gateway.state.now_ms, gateway.counters);
+      cycles += rte_rdtsc() - begin;
+    }
+  }
+  return static_cast<double>(cycles) / static_cast<double>(rte_get_tsc_hz());
+}
+
+std::vector<AgingRow> measure_aging(rte_mempool* pool, std::uint32_t flows) {
+  constexpr std::uint32_t kSeconds = 5;
   Gateway gateway(Family::kIpv4, kProtocolUdp, flows);
   gateway.open_flows(0, flows);
   Forwarding<Family::kIpv4> bench(pool, gateway, flows);
   Aging<Family::kIpv4> aging;
-  std::vector<double> samples;
-  for (std::uint32_t round = 0; round < kRounds + kWarmRounds; ++round) {
-    std::uint64_t cycles = 0;
-    for (std::uint32_t i = 0; i < kSlices; ++i) {
-      bench.hit_burst();
-      // A millisecond makes 10,000 entries of 10 million due, and a slice is all it may take.
-      ++gateway.state.now_ms;
-      const std::uint64_t begin = rte_rdtsc_precise();
-      aging.run(gateway.state.flows4, gateway.state.now_ms, gateway.counters);
-      cycles += rte_rdtsc_precise() - begin;
+  std::vector<AgingRow> rows;
+  for (const std::uint32_t rate : {0U, 1'024'000U, 10'240'000U}) {
+    std::vector<double> shares;
+    for (std::uint32_t second = 0; second <= kSeconds; ++second) {
+      const double share = aging_share(gateway, bench, aging, rate);
+      if (second != 0) {
+        shares.push_back(share);
+      }
     }
-    if (round >= kWarmRounds) {
-      samples.push_back(static_cast<double>(cycles) / (kSlices * kEntries));
-    }
+    rows.push_back({flows, rate, summarise(shares)});
+    std::printf("aging of %u flows, %8u packets/s: %.2f %% of the core (%.2f-%.2f)\n", flows, rate,
+                rows.back().core_share.median * 100, rows.back().core_share.min * 100,
+                rows.back().core_share.max * 100);
   }
-  return {flows, summarise(samples)};
+  return rows;
 }
 
 // New flows into a table that holds `live` already; they are forgotten again between the chunks.
@@ -170,19 +186,22 @@ std::vector<Row> measure(rte_mempool* pool, std::uint32_t flows_max) {
   return rows;
 }
 
-void write_json(const std::string& file, const std::vector<Row>& rows, const AgingCost& aging) {
+void write_json(const std::string& file, const std::vector<Row>& rows,
+                const std::vector<AgingRow>& aging) {
   std::ofstream out(file);
   out << "{\"unit\": \"TSC cycles per packet\", \"batch\": " << kBurstMax
       << ", \"rounds\": " << kRounds << ", \"packets_per_round\": " << kChunk
       << ", \"tsc_hz\": " << rte_get_tsc_hz() << ",\n \"memory\": {\"flows\": " << kMemoryFlows
       << ", \"bytes\": " << FlowTable<Family::kIpv4>::region_bytes(kMemoryFlows) << "}";
-  if (aging.flows != 0) {
-    out << ",\n \"aging\": {\"flows\": " << aging.flows
-        << ", \"core_share\": " << aging.core_share()
-        << ", \"cycles_median\": " << aging.cycles_per_entry.median
-        << ", \"cycles_min\": " << aging.cycles_per_entry.min
-        << ", \"cycles_max\": " << aging.cycles_per_entry.max << "}";
+  out << ",\n \"aging\": [";
+  for (const AgingRow& row : aging) {
+    out << (&row == &aging.front() ? "" : ",") << "\n  {\"flows\": " << row.flows
+        << ", \"packets_per_second\": " << row.packets_per_second
+        << ", \"core_share\": " << row.core_share.median
+        << ", \"core_share_min\": " << row.core_share.min
+        << ", \"core_share_max\": " << row.core_share.max << "}";
   }
+  out << "\n ]";
   out << ",\n \"rows\": [";
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
@@ -208,12 +227,9 @@ int run_table(const std::string& out, std::uint32_t flows_max) {
   std::printf("flow table, IPv4: %u flows in %.2f GiB\n", kMemoryFlows,
               static_cast<double>(FlowTable<Family::kIpv4>::region_bytes(kMemoryFlows)) /
                   static_cast<double>(1U << 30U));
-  AgingCost aging;
+  std::vector<AgingRow> aging;
   if (kMemoryFlows <= flows_max) {
     aging = measure_aging(pool, kMemoryFlows);
-    std::printf("aging of %u flows: %.1f cycles an entry (%.1f-%.1f), %.1f %% of the core\n",
-                aging.flows, aging.cycles_per_entry.median, aging.cycles_per_entry.min,
-                aging.cycles_per_entry.max, aging.core_share() * 100);
   }
   if (!out.empty()) {
     write_json(out, rows, aging);

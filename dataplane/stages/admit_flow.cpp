@@ -225,7 +225,7 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   if (service.flow_options != FlowOptions{}) {
     set_options(flow, cold, service.flow_options);
   }
-  packet.flow = flows.insert(flow, cold);
+  packet.flow = flows.insert(flow, cold, packet.hash);
   if (!packet.flow.valid()) {
     packet.decide_drop(Drop::kFlowTableFull);
     return;

@@ -119,8 +119,11 @@ template <Family F>
 // established flow costs. False, and nothing has been done, for any that asks for more: errors and
 // fragments, TCP that opens or closes, a TTL used up, a next hop that is not known or too narrow.
 template <Family F>
-[[gnu::always_inline]] inline bool carry(Packet& packet, FlowHot<F>& flow,
+[[gnu::always_inline]] inline bool carry(Packet& packet, FlowTable<F>& flows,
                                          const NextHopTable& next_hops, std::uint32_t now_ms) {
+  const std::uint32_t index = packet.flow.index();
+  FlowHot<F>& flow = flows.hot(index);
+  expect_count(flows, index);
   const std::size_t from = at(packet.flow.direction());
   const NextHop& next_hop = next_hops.at(flow.next_hop[from]);
   const std::uint32_t bytes = flow.bytes[from] + packet.l3_length;
@@ -131,9 +134,7 @@ template <Family F>
     return false;
   }
   rewrite_ports(packet, flow);
-  flow.last_seen_ms = now_ms;
-  ++flow.packets[from];
-  flow.bytes[from] = bytes;
+  count_packet(flow, packet.flow.direction(), bytes, now_ms);
   write_ethernet(packet.mbuf, next_hop, ether_type_of(F));
   packet.decide(Verdict::kTransmit, next_hop.port);
   return true;
@@ -165,7 +166,7 @@ std::uint32_t find_flows(const Lane& lane, const Snapshot& snapshot, LcoreState&
     }
     FlowHot<F>& flow = flows.hot(packet.flow.index());
     if (stands(flow, snapshot)) [[likely]] {
-      carried += carry(packet, flow, next_hops, now_ms) ? 1 : 0;
+      carried += carry(packet, flows, next_hops, now_ms) ? 1 : 0;
     } else {
       packet.flow = judge<F>(packet, packet.flow, snapshot, state);
     }

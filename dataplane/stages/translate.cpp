@@ -15,11 +15,11 @@ namespace {
 
 template <Family F>
 void count(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
-  flow.last_seen_ms = state.now_ms;
-  const std::size_t from = at(packet.flow.direction());
-  ++flow.packets[from];
-  flow.bytes[from] += packet.l3_length;
-  if (flow.bytes[from] >= kFoldAtBytes) [[unlikely]] {
+  const Direction from = packet.flow.direction();
+  const std::uint32_t bytes = flow.bytes[at(from)] + packet.l3_length;
+  expect_count(state.flows<F>(), packet.flow.index());
+  count_packet(flow, from, bytes, state.now_ms);
+  if (bytes >= kFoldAtBytes) [[unlikely]] {
     fold_counters(state.flows<F>(), packet.flow.index(), state.counters);
   }
 }

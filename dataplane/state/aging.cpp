@@ -2,6 +2,7 @@
 #include "dataplane/state/aging.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace sluice {
 
@@ -114,37 +115,89 @@ void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms
 }
 
 template <Family F>
-void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
-                   LcoreCounters& counters) {
-  const FlowHot<F>& flow = flows.hot(index);
-  if (flow.state == FlowState::kFree) {
-    return;
-  }
-  const bool expired = now_ms - flow.last_seen_ms >= timeout_ms(flow, flows.cold(index));
-  if (flow.state == FlowState::kQuarantine) {
-    if (expired) {
-      flows.erase(index);
-    }
-  } else if (!expired) {
-    fold_counters(flows, index, counters);
-  } else {
-    end_flow(flows, index, now_ms, counters);
-  }
+bool Aging<F>::run(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters) {
+  constexpr std::uint32_t kLongAgoMs = 10'000;
+  const std::uint32_t elapsed_ms = std::min(now_ms - last_ms_, kLongAgoMs);
+  last_ms_ = now_ms;
+  const bool folded = fold(flows, elapsed_ms, counters);
+  return expire(flows, elapsed_ms, now_ms, counters) || folded;
 }
 
 template <Family F>
-void Aging<F>::run(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters) {
+bool Aging<F>::fold(FlowTable<F>& flows, std::uint32_t elapsed_ms, LcoreCounters& counters) {
+  for (std::uint32_t i = 0; i < pending_count_; ++i) {
+    // It may have gone since.
+    if (flows.hot(pending_[i]).state != FlowState::kFree) {
+      fold_counters(flows, pending_[i], counters);
+    }
+  }
+  const bool folded = pending_count_ != 0;
+  pending_count_ = 0;
+  words_.advance((flows.high_water() + flows.kWordFlows - 1) / flows.kWordFlows, elapsed_ms);
+  if (words_.due() == 0) {
+    return folded;
+  }
+  find_unfolded(flows);
+  return true;
+}
+
+template <Family F>
+void Aging<F>::find_unfolded(FlowTable<F>& flows) {
+  const std::uint32_t due = std::min(words_.due(), kWordsPerTurn);
+  std::uint32_t done = 0;
+  for (; done < due; ++done, ++next_word_) {
+    if (next_word_ * flows.kWordFlows >= flows.high_water()) {
+      next_word_ = 0;
+    }
+    std::uint64_t word = flows.unfolded(next_word_);
+    if (pending_count_ + static_cast<std::uint32_t>(std::popcount(word)) > kSlice) {
+      break;
+    }
+    flows.clear_unfolded(next_word_);
+    for (; word != 0; word &= word - 1) {
+      const std::uint32_t index =
+          next_word_ * flows.kWordFlows + static_cast<std::uint32_t>(std::countr_zero(word));
+      flows.prefetch(index);
+      pending_[pending_count_++] = index;
+    }
+  }
+  words_.done(done);
+}
+
+template <Family F>
+bool Aging<F>::expire(FlowTable<F>& flows, std::uint32_t elapsed_ms, std::uint32_t now_ms,
+                      LcoreCounters& counters) {
   const std::uint32_t end = flows.high_water();
-  const std::uint32_t elapsed = std::min<std::uint32_t>(now_ms - last_ms_, 10 * kSweepMs);
-  last_ms_ = now_ms;
-  credit_ = std::min<std::uint64_t>(credit_ + std::uint64_t{end} * elapsed, end * kSweepMs);
-  const auto due = static_cast<std::uint32_t>(std::min<std::uint64_t>(credit_ / kSweepMs, kSlice));
-  credit_ -= due * kSweepMs;
+  entries_.advance(std::min(end, kEntriesPerSecond), elapsed_ms);
+  const std::uint32_t due = std::min(entries_.due(), kSlice);
+  if (due == 0) {
+    return false;
+  }
   for (std::uint32_t i = 0; i < due; ++i, ++next_) {
     if (next_ >= end) {
       next_ = 0;
     }
     age(flows, next_, now_ms, counters);
+  }
+  entries_.done(due);
+  for (std::uint32_t index = next_; index < std::min(next_ + kSlice, end); ++index) {
+    flows.prefetch_hot(index);
+  }
+  return true;
+}
+
+template <Family F>
+void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                   LcoreCounters& counters) {
+  const FlowHot<F>& flow = flows.hot(index);
+  if (flow.state == FlowState::kFree ||
+      now_ms - flow.last_seen_ms < timeout_ms(flow, flows.cold(index))) {
+    return;
+  }
+  if (flow.state == FlowState::kQuarantine) {
+    flows.erase(index);
+  } else {
+    end_flow(flows, index, now_ms, counters);
   }
 }
 

@@ -14,7 +14,8 @@ std::uint32_t FlowTable<F>::bucket_count(std::uint32_t capacity) {
 template <Family F>
 std::size_t FlowTable<F>::region_bytes(std::uint32_t capacity) {
   return std::size_t{capacity} * (sizeof(Hot) + sizeof(FlowCold)) +
-         std::size_t{bucket_count(capacity)} * sizeof(Bucket) + alignof(Hot);
+         std::size_t{bucket_count(capacity)} * sizeof(Bucket) +
+         (capacity / kWordFlows + 1) * sizeof(std::uint64_t) + alignof(Hot);
 }
 
 template <Family F>
@@ -28,6 +29,8 @@ FlowTable<F>::FlowTable(std::span<std::byte> region, std::uint32_t capacity,
   buckets_ = reinterpret_cast<Bucket*>(next);
   next += std::size_t{mask_ + 1} * sizeof(Bucket);
   cold_ = reinterpret_cast<FlowCold*>(next);
+  next += std::size_t{capacity} * sizeof(FlowCold);
+  unfolded_ = reinterpret_cast<std::uint64_t*>(next);
 }
 
 template <Family F>
@@ -105,7 +108,7 @@ void FlowTable<F>::remove(std::uint64_t hash, FlowRef ref) {
 }
 
 template <Family F>
-FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold) {
+FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash) {
   std::uint32_t index = free_head_;
   if (index == kNoEntry) {
     if (high_water_ == capacity_) {
@@ -117,14 +120,13 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold) {
   hot_[index] = flow;
   const FlowRef from_client = FlowRef::make(index, Direction::kFromClient);
   const FlowRef from_backend = FlowRef::make(index, Direction::kFromBackend);
-  const std::uint64_t client_hash = hash_of(flow.client_key());
-  if (!enter(client_hash, from_client)) {
+  if (!enter(hash, from_client)) {
     hot_[index].state = FlowState::kFree;
     hot_[index].packets[0] = next_free;
     return kNoFlow;
   }
   if (!enter(hash_of(flow.reply_key()), from_backend)) {
-    remove(client_hash, from_client);
+    remove(hash, from_client);
     hot_[index].state = FlowState::kFree;
     hot_[index].packets[0] = next_free;
     return kNoFlow;
@@ -138,6 +140,9 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold) {
   ++size_;
   if (flow.state == FlowState::kTcpHalfOpen) {
     append(half_open_, index);
+  }
+  if (free_head_ != kNoEntry) {  // the next one to be taken; fresh ones lie in a row
+    prefetch(free_head_);
   }
   return from_client;
 }

@@ -51,10 +51,7 @@ class FlowTable {
       return kNoFlow;
     }
     const FlowRef ref = bucket.refs[slot_of(equal)];
-    __builtin_prefetch(&hot_[ref.index()], 1);
-    if constexpr (sizeof(Hot) > 64) {
-      __builtin_prefetch(reinterpret_cast<const std::byte*>(&hot_[ref.index()]) + 64, 1);
-    }
+    prefetch_hot(ref.index());
     return ref;
   }
   [[nodiscard]] FlowRef confirm(const Key& key, std::uint64_t hash, FlowRef first) const {
@@ -75,8 +72,11 @@ class FlowTable {
 
   // Takes an entry, copies `flow` into it and enters both keys; neither key may be present. Nothing
   // (kNoFlow) when there is no room, and then nothing has changed. The ref is of the client's
-  // direction.
-  [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold);
+  // direction. `hash`: of the client's key.
+  [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash);
+  [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold) {
+    return insert(flow, cold, hash_of(flow.client_key()));
+  }
   // Forgets both keys and frees the entry. index: of a flow in use.
   void erase(std::uint32_t index);
   // Forgets the client's key only: the tuple towards the backend stays taken until erase().
@@ -106,6 +106,26 @@ class FlowTable {
   void evict(std::uint32_t index, std::uint32_t now_ms);
   [[nodiscard]] std::uint32_t evicted() const { return evicted_.size; }
   [[nodiscard]] std::uint32_t oldest_evicted() const { return evicted_.oldest; }
+
+  // Flows that have counted packets since they were last folded, a bit each, 64 to a word: so that
+  // folding costs nothing for those that rest.
+  void mark_unfolded(std::uint32_t index) {
+    unfolded_[index / kWordFlows] |= std::uint64_t{1} << index % kWordFlows;
+  }
+  [[nodiscard]] std::uint64_t unfolded(std::uint32_t word) const { return unfolded_[word]; }
+  void clear_unfolded(std::uint32_t word) { unfolded_[word] = 0; }
+  static constexpr std::uint32_t kWordFlows = 64;
+
+  // Both lines of an entry, or the hot ones alone.
+  void prefetch_hot(std::uint32_t index) const {
+    for (std::size_t line = 0; line < sizeof(Hot); line += 64) {
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(&hot_[index]) + line, 1);
+    }
+  }
+  void prefetch(std::uint32_t index) const {
+    prefetch_hot(index);
+    __builtin_prefetch(&cold_[index], 1);
+  }
 
   // Entries in use, quarantined ones included.
   [[nodiscard]] std::uint32_t size() const { return size_; }
@@ -177,6 +197,7 @@ class FlowTable {
   Hot* hot_;
   FlowCold* cold_;
   Bucket* buckets_;
+  std::uint64_t* unfolded_;
   std::uint32_t mask_;
   std::uint32_t capacity_;
   std::uint32_t size_ = 0;

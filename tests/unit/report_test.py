@@ -34,7 +34,8 @@ def everything(folder):
         rows += [cycles("TCP beside UDP", flows, 1.2), cycles("IPv6 beside IPv4", flows, 1.6)]
     write(folder, "pipeline_bench", {"rows": rows, "tsc_hz": 2_600_000_000,
                                      "memory": {"flows": 10_000_000, "bytes": 3 << 29},
-                                     "aging": {"flows": 10_000_000, "core_share": 0.03}})
+                                     "aging": [{"packets_per_second": rate, "core_share": 0.03}
+                                               for rate in report.AGING_BESIDE]})
     write(folder, "pcap", {"rows": [cycles(report.PCAP, flows, target)
                                     for flows, target in report.PCAP_TARGETS.items()]})
     write(folder, "scaling_bench", {"rows": [cycles("two lcores beside one", flows, 1.9)
@@ -62,13 +63,13 @@ def test_what_is_exactly_at_its_target_meets_it(tmp_path):
     everything(tmp_path)
     rows = rows_of(tmp_path)
     assert [row["name"] for row in rows if not row["met"]] == []
-    assert len(rows) == 24
+    assert len(rows) == 26
     assert all(COLUMNS <= row.keys() for row in rows)
 
 
 def test_what_nobody_measured_is_missed_and_says_so(tmp_path):
     rows = rows_of(tmp_path)
-    assert len(rows) == 24 and not any(row["met"] for row in rows)
+    assert len(rows) == 26 and not any(row["met"] for row in rows)
     assert {row["reason"] for row in rows} == {"not measured: its bench left no figure"}
 
 
@@ -98,20 +99,21 @@ def test_misses_come_first_and_with_their_reason(tmp_path):
     everything(tmp_path)
     pipeline = json.loads((tmp_path / "pipeline_bench.json").read_text())
     pipeline["rows"][3] = cycles("hit, IPv4 UDP", 10_000_000, 2.6)
-    pipeline["aging"]["core_share"] = 0.04
+    pipeline["aging"][0]["core_share"] = 0.04
     write(tmp_path, "pipeline_bench", pipeline)
-    rows = rows_of(tmp_path, {"hit, IPv4 UDP, 10000000 flows": "pages", "aging": "memory"})
+    rows = rows_of(tmp_path, {"hit, IPv4 UDP, 10000000 flows": "pages",
+                              "aging, no packets": "memory"})
     assert [(row["name"], row["reason"]) for row in rows[:2]] == [
-        ("hit, IPv4 UDP", "pages"), ("aging", "memory")]
+        ("hit, IPv4 UDP", "pages"), ("aging, no packets", "memory")]
     assert all(row["met"] for row in rows[2:])
-    assert "write it into bench/reasons.json" in missed(tmp_path)["aging"]
+    assert "write it into bench/reasons.json" in missed(tmp_path)["aging, no packets"]
 
 
 def test_the_table_names_every_row_with_target_measured_floor_and_ratio(tmp_path, capsys):
     everything(tmp_path)
     report.print_table(rows_of(tmp_path))
     said = capsys.readouterr().out
-    assert "0 of 24 figures miss" in said
+    assert "0 of 26 figures miss" in said
     line = next(line for line in said.splitlines()
                 if line.startswith("hit, IPv4 UDP") and "10,000,000" in line)
     assert line.split()[4:8] == ["2.50x", "125.0", "50.0", "2.50"]

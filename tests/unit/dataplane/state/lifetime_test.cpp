@@ -45,6 +45,10 @@ struct World {
     }
     return flows.insert(flow, {.service_port = 2});
   }
+  void count(FlowRef ref, std::uint32_t bytes) {
+    expect_count(flows, ref.index());
+    count_packet(flows.hot(ref.index()), ref.direction(), bytes, now);
+  }
   void age(std::uint32_t ms) {
     now += ms;
     for (std::uint32_t i = 0; i < 200; ++i) {
@@ -209,8 +213,8 @@ TEST(Aging, CountsReachServiceAndBindingWithinTwoSeconds) {
     refs.push_back(world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7 + i % 5));
   }
   for (const FlowRef ref : refs) {
-    world.flows.hot(ref.index()).packets[0] = 2;
-    world.flows.hot(ref.index()).bytes[0] = 100;
+    world.count(ref, 60);
+    world.count(ref, 100);
   }
   for (std::uint32_t ms = 0; ms < 2'000; ++ms) {
     world.aging.run(world.flows, ++world.now, world.counters);
@@ -227,11 +231,62 @@ TEST(Aging, ASliceIsBoundedAndWhatIsDueIsCaughtUpLater) {
     world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7);
   }
   for (std::uint32_t i = 0; i < world.flows.high_water(); ++i) {
-    world.flows.hot(i).packets[0] = 1;
+    world.count(FlowRef::make(i, Direction::kFromClient), 50);
   }
-  world.aging.run(world.flows, world.now + 1'000, world.counters);
-  EXPECT_EQ(world.counters.services[2].packets_in.get(), Aging<kIpv4>::kSlice);
-  EXPECT_TRUE(world.aging.behind());
+  world.now += 1'000;
+  world.aging.run(world.flows, world.now, world.counters);
+  EXPECT_EQ(world.counters.services[2].packets_in.get(), 0U) << "found, and asked for";
+  std::uint64_t before = 0;
+  for (std::uint32_t turns = 1; world.aging.behind(); ++turns) {
+    ASSERT_LE(turns, 17U);
+    world.aging.run(world.flows, world.now, world.counters);
+    const std::uint64_t folded = world.counters.services[2].packets_in.get();
+    EXPECT_LE(folded - before, Aging<kIpv4>::kSlice);
+    before = folded;
+  }
+  EXPECT_EQ(before, 1'000U);
+}
+
+// With two flows in a word, both of which have gone before their turn: one for good, one for
+// another flow that comes to lie there.
+TEST(Aging, FoldsNothingOfAFlowThatHasGoneSinceItCounted) {
+  World world;
+  const FlowRef first = world.open(0x0a00'0001, 1000, 7);
+  const FlowRef second = world.open(0x0a00'0001, 1001, 7);
+  world.age(1'000);
+  world.count(first, 50);
+  world.count(second, 50);
+  world.now += 1'000;
+  world.aging.run(world.flows, world.now, world.counters);  // finds both
+  world.flows.erase(second.index());
+  world.flows.erase(first.index());
+  const FlowRef third = world.open(0x0a00'0001, 1002, 7);
+  EXPECT_EQ(third.index(), first.index());
+  world.age(1'000);
+  EXPECT_EQ(world.counters.services[2].packets_in.get(), 0U);
+}
+
+TEST(Aging, OfATableThatIsLargeReachesEachEntryAtTheRateItMay) {
+  World world(2 * Aging<kIpv4>::kEntriesPerSecond);
+  world.now += 120'000;
+  world.aging.run(world.flows, world.now, world.counters);
+  FlowHot<kIpv4> flow = world.wanted(0, 1, 7);
+  flow.state = FlowState::kUdp;
+  flow.last_seen_ms = world.now - 120'000;
+  for (std::uint32_t i = 0; i < world.flows.capacity(); ++i) {
+    flow.client = flow.snat = Ipv4Address{Be32::from_host(i)};
+    ASSERT_TRUE(world.flows.insert(flow, {.service_port = 2}).valid());
+  }
+  const auto size_after = [&](std::uint32_t ms) {
+    for (const std::uint32_t end = world.now + ms; world.now != end; ++world.now) {
+      do {
+        world.aging.run(world.flows, world.now, world.counters);
+      } while (world.aging.behind());
+    }
+    return world.flows.size();
+  };
+  EXPECT_NEAR(size_after(1'000), Aging<kIpv4>::kEntriesPerSecond, 10'000);
+  EXPECT_EQ(size_after(1'001), 0U);
 }
 
 }  // namespace
