@@ -69,6 +69,7 @@ DataplaneSettings settings_of(const model::Config& config) {
   settings.memory_bytes = config.memory_bytes;
   settings.hugepages = config.hugepages;
   settings.idle_sleep_us = config.idle_sleep_us;
+  settings.idle_wait = config.idle_wait;
   settings.flows_ipv4 = config.flows_ipv4;
   settings.flows_ipv6 = config.flows_ipv6;
   settings.bindings = config.bindings;

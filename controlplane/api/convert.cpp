@@ -325,6 +325,7 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   input.name = config.name();
   input.memory = dataplane.memory();
   input.idle_sleep = dataplane.idle_sleep();
+  input.idle_wait = dataplane.idle_wait();
   input.listen = config.api().listen();
   input.log_level = config.log().level();
   input.lcores.assign(dataplane.lcores().begin(), dataplane.lcores().end());

@@ -302,6 +302,7 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
   response->set_publish_p50_ns(view.publish_p50_ns);
   response->set_publish_p99_ns(view.publish_p99_ns);
   response->set_publish_max_ns(view.publish_max_ns);
+  response->set_idle(inspector_.idle());
   response->set_flows_ipv4_max(config_.flows_ipv4);
   response->set_flows_ipv6_max(config_.flows_ipv6);
   for (const runtime::LcoreView& seen : inspector_.lcores()) {
@@ -321,6 +322,7 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_half_open_evicted(seen.half_open_evicted);
     lcore.set_held_fragments(seen.held_fragments);
     lcore.set_fragmented(seen.fragmented);
+    lcore.set_busy_permille(static_cast<std::uint32_t>(seen.busy_permille));
   }
   return grpc::Status::OK;
 }

@@ -325,23 +325,22 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
                              nanoseconds_text(status.publish_p50_ns()),
                              nanoseconds_text(status.publish_p99_ns()),
                              nanoseconds_text(status.publish_max_ns())));
+  add_line(text, "Idle lcore", status.idle());
   Table table{{"LCORE", "EPOCH", "PACKETS", "FLOWS-IPV4", "FLOWS-IPV6", "HALF-OPEN", "EVICTED",
-               "HELD", "FRAGMENTS", "HANDED-OVER", "IDLE"},
+               "HELD", "FRAGMENTS", "HANDED-OVER", "BUSY"},
               {}};
   for (const auto& lcore : status.lcores()) {
     const auto of_max = [](std::uint64_t flows, std::uint64_t flows_max) {
       return flows_max == 0 ? number(flows) : fmt::format("{} of {}", flows, flows_max);
     };
-    const double idle = lcore.turns() == 0 ? 0.0
-                                           : 100.0 * static_cast<double>(lcore.idle_turns()) /
-                                                 static_cast<double>(lcore.turns());
     table.rows.push_back(
         {number(lcore.lcore()), number(lcore.epoch_seen()), number(lcore.packets()),
          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
          of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.half_open()),
          number(lcore.half_open_evicted()), number(lcore.held_packets()),
          number(lcore.held_fragments()), number(lcore.handed_over()),
-         lcore.stalled() ? std::string("STALLED") : fmt::format("{:.1f}% of turns", idle)});
+         lcore.stalled() ? std::string("STALLED")
+                         : fmt::format("{:.1f}%", lcore.busy_permille() / 10.0)});
   }
   text += '\n';
   text += render(table);

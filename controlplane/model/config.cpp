@@ -12,6 +12,37 @@
 namespace sluice::model {
 namespace {
 
+template <typename Value, std::size_t N>
+using Words = std::array<std::pair<std::string_view, Value>, N>;
+constexpr Words<Steering, 5> kSteerings{{{"", Steering::kAuto},
+                                         {"auto", Steering::kAuto},
+                                         {"inverse_rss", Steering::kInverseRss},
+                                         {"rte_flow", Steering::kRteFlow},
+                                         {"handoff", Steering::kHandoff}}};
+constexpr Words<IdleWait, 5> kIdleWaits{{{"", IdleWait::kAuto},
+                                         {"auto", IdleWait::kAuto},
+                                         {"sleep", IdleWait::kSleep},
+                                         {"pause", IdleWait::kPause},
+                                         {"monitor", IdleWait::kMonitor}}};
+constexpr Words<Faces, 4> kFaces{{{"", Faces::kBoth},
+                                  {"both", Faces::kBoth},
+                                  {"clients", Faces::kClients},
+                                  {"backends", Faces::kBackends}}};
+
+template <typename Value, std::size_t N>
+Value chosen(const std::string& word, const Words<Value, N>& words, const std::string& path,
+             Faults& faults) {
+  std::string known;
+  for (const auto& [name, value] : words) {
+    if (name == word) {
+      return value;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  }
+  faults.add(path, "'" + word + "' is unknown; use one of " + known);
+  return words[0].second;
+}
+
 constexpr std::uint64_t kDefaultMaglevSeed = 0x736c'7569'6365'0001ULL;
 constexpr std::uint64_t kIdleSleepMaxUs = 100;
 
@@ -33,6 +64,20 @@ std::uint16_t descriptors(std::uint32_t given, const std::string& path, Faults& 
     faults.add(path, std::to_string(value) + " is not a power of two; use 512 or 1024");
   }
   return static_cast<std::uint16_t>(value);
+}
+
+void check_idle(const ConfigInput& input, Config& config, Faults& faults) {
+  const auto sleep = parse_duration_us(input.idle_sleep.empty() ? "0s" : input.idle_sleep);
+  if (!sleep || *sleep > kIdleSleepMaxUs) {
+    faults.add("dataplane.idleSleep",
+               "'" + input.idle_sleep + "' is not a duration of at most 100us; write 100us or 0s");
+  }
+  config.idle_sleep_us = static_cast<std::uint32_t>(sleep.value_or(0));
+  config.idle_wait = chosen(input.idle_wait, kIdleWaits, "dataplane.idleWait", faults);
+  if (!input.idle_wait.empty() && sleep == 0U) {
+    faults.add("dataplane.idleWait",
+               "an lcore never waits without dataplane.idleSleep; set that, or take this out");
+  }
 }
 
 void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Faults& faults) {
@@ -59,12 +104,7 @@ void check_dataplane(const ConfigInput& input, unsigned cpus, Config& config, Fa
                "'" + input.memory + "' is not a size of at least 64MiB; write it like 512MiB");
   }
   config.memory_bytes = memory.value_or(0);
-  const auto sleep = parse_duration_us(input.idle_sleep.empty() ? "0s" : input.idle_sleep);
-  if (!sleep || *sleep > kIdleSleepMaxUs) {
-    faults.add("dataplane.idleSleep",
-               "'" + input.idle_sleep + "' is not a duration of at most 100us; write 100us or 0s");
-  }
-  config.idle_sleep_us = static_cast<std::uint32_t>(sleep.value_or(0));
+  check_idle(input, config, faults);
   config.flows_ipv4 =
       bounded(input.flows_ipv4, 262'144, 64, 100'000'000, "dataplane.flowsIpv4", faults);
   config.flows_ipv6 =
@@ -212,32 +252,6 @@ void check_buffers(const PortInput& input, const std::string& path, PortConfig& 
     return;
   }
   port.buffer_bytes = static_cast<std::uint16_t>(*size);
-}
-
-template <typename Value, std::size_t N>
-using Words = std::array<std::pair<std::string_view, Value>, N>;
-constexpr Words<Steering, 5> kSteerings{{{"", Steering::kAuto},
-                                         {"auto", Steering::kAuto},
-                                         {"inverse_rss", Steering::kInverseRss},
-                                         {"rte_flow", Steering::kRteFlow},
-                                         {"handoff", Steering::kHandoff}}};
-constexpr Words<Faces, 4> kFaces{{{"", Faces::kBoth},
-                                  {"both", Faces::kBoth},
-                                  {"clients", Faces::kClients},
-                                  {"backends", Faces::kBackends}}};
-
-template <typename Value, std::size_t N>
-Value chosen(const std::string& word, const Words<Value, N>& words, const std::string& path,
-             Faults& faults) {
-  std::string known;
-  for (const auto& [name, value] : words) {
-    if (name == word) {
-      return value;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(name);
-  }
-  faults.add(path, "'" + word + "' is unknown; use one of " + known);
-  return words[0].second;
 }
 
 // They are the device's, which a VLAN shares with its parent.

@@ -3,6 +3,7 @@
 
 #include "controlplane/model/result.h"
 #include "dataplane/net/address.h"
+#include "dataplane/snapshot/idle_wait.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/snapshot/steering.h"
 
@@ -36,7 +37,7 @@ struct SnatInput {
   std::string address, port_range;
 };
 struct ConfigInput {
-  std::string name, memory, idle_sleep, unknown_port, listen, log_level;
+  std::string name, memory, idle_sleep, idle_wait, unknown_port, listen, log_level;
   std::vector<std::uint32_t> lcores;
   bool no_hugepages = false;
   std::uint32_t flows_ipv4 = 0, flows_ipv6 = 0, bindings = 0, service_ports = 0;
@@ -86,6 +87,7 @@ struct Config {
   std::uint64_t memory_bytes = 512ULL << 20U;
   bool hugepages = true;
   std::uint32_t idle_sleep_us = 0;
+  IdleWait idle_wait = IdleWait::kAuto;
   std::uint32_t flows_ipv4 = 262'144;
   std::uint32_t flows_ipv6 = 65'536;
   std::uint32_t bindings = 65'536;

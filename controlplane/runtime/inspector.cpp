@@ -23,7 +23,8 @@ std::vector<LcoreView> Inspector::lcores() const {
                      counters.flows_ipv6.get(), counters.held_packets.get(),
                      counters.handed_over.get(), counters.affinity_evicted.get(),
                      counters.half_open.get(), counters.half_open_evicted.get(),
-                     counters.held_fragments.get(), counters.fragmented.get()});
+                     counters.held_fragments.get(), counters.fragmented.get(),
+                     counters.busy_permille.get()});
   }
   return views;
 }

@@ -27,6 +27,7 @@ struct LcoreView {
   std::uint64_t half_open_evicted = 0;
   std::uint64_t held_fragments = 0;
   std::uint64_t fragmented = 0;
+  std::uint64_t busy_permille = 0;
 };
 
 // What the API may ask of the dataplane past the reconciler: it looks, and ends flows when told to.
@@ -55,6 +56,7 @@ class Inspector {
   };
   [[nodiscard]] Drops drops() const;
   [[nodiscard]] std::vector<LcoreView> lcores() const;
+  [[nodiscard]] std::string idle() const { return dataplane_.idle(); }
 
  private:
   Dataplane& dataplane_;

@@ -187,6 +187,7 @@ struct Dataplane::Parts {
     context.fragment_pool = fragment_pool.get();
     context.counters = counters[number].get();
     context.idle_sleep_us = settings.idle_sleep_us;
+    context.idle_wait = settings.idle_wait;
     context.hugepages = settings.hugepages;
     context.flows_ipv4 = settings.flows_ipv4;
     context.flows_ipv6 = settings.flows_ipv6;
@@ -311,6 +312,13 @@ std::vector<unsigned> Dataplane::unconfirmed(std::uint64_t ticket) const {
     }
   }
   return lcores;
+}
+
+std::string Dataplane::idle() const {
+  const std::uint32_t longest_us = parts_->settings.idle_sleep_us;
+  return longest_us == 0 ? "polls"
+                         : text_of(parts_->workers.front()->idle_wait()) + " up to " +
+                               std::to_string(longest_us) + " us";
 }
 
 void Dataplane::announce(std::uint8_t port, const IpAddress& address) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/net/address.h"
+#include "dataplane/snapshot/idle_wait.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/snapshot/steering.h"
 #include "dataplane/stages/query.h"
@@ -37,8 +38,9 @@ struct DataplaneSettings {
   std::vector<unsigned> lcores;  // CPU numbers, one worker each
   std::uint64_t memory_bytes = 512ULL << 20U;
   bool hugepages = true;
-  std::uint32_t idle_sleep_us = 0;  // 0: never sleep
-  std::uint32_t flows_ipv4 = 0;     // per lcore
+  std::uint32_t idle_sleep_us = 0;        // longest wait of an idle lcore; 0: never
+  IdleWait idle_wait = IdleWait::kAuto;
+  std::uint32_t flows_ipv4 = 0;  // per lcore
   std::uint32_t flows_ipv6 = 0;
   std::uint32_t affinity_clients = 1024;  // per lcore
   std::uint32_t half_open_percent = 100;  // of each flow table, at most
@@ -126,6 +128,8 @@ class Dataplane {
   [[nodiscard]] std::size_t unreclaimed();
   // CPU numbers of the lcores that have not.
   [[nodiscard]] std::vector<unsigned> unconfirmed(std::uint64_t ticket) const;
+  // What an lcore without packets does: "polls", "sleeps up to 100 us", ...
+  [[nodiscard]] std::string idle() const;
 
   // Three gratuitous ARP requests (RFC 5227 §3) or unsolicited neighbour advertisements
   // (RFC 4861 §7.2.6) for `address` out of `port`, one second apart, the first at once.

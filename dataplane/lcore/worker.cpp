@@ -64,6 +64,21 @@ PuntClass punt_class(const Packet& packet, const Snapshot& snapshot) {
                                                                        : PuntClass::kTransit;
 }
 
+namespace {
+
+// Those that the worker polls; a VLAN's packets come from its device's.
+std::vector<RxQueue> queues_of(const WorkerContext& context) {
+  std::vector<RxQueue> queues;
+  for (const PortLink& port : context.ports) {
+    if (port.vlan == 0) {
+      queues.push_back({port.id, static_cast<std::uint16_t>(context.number)});
+    }
+  }
+  return queues;
+}
+
+}  // namespace
+
 Worker::Worker(const WorkerContext& context)
     : context_(context),
       memory4_(FlowTable<Family::kIpv4>::region_bytes(context.flows_ipv4), context.hugepages,
@@ -76,7 +91,9 @@ Worker::Worker(const WorkerContext& context)
                                 SOCKET_ID_ANY, RING_F_SC_DEQ)),
       outputs_(context.ports.size()),
       handings_(context.handoff->lcores()),
-      ticks_per_ms_(rte_get_tsc_hz() / 1000) {
+      ticks_per_ms_(rte_get_tsc_hz() / 1000),
+      idle_(context.idle_wait, context.idle_sleep_us, queues_of(context)),
+      busy_share_(rte_get_tsc_hz()) {
   const auto budget = [&context](std::uint32_t flows) {
     return static_cast<std::uint32_t>(std::uint64_t{flows} * context.half_open_percent / 100);
   };
@@ -92,10 +109,6 @@ Worker::~Worker() {
   drop_discarded();
 }
 
-std::uint32_t Worker::now_ms() const {
-  return static_cast<std::uint32_t>(rte_rdtsc() / ticks_per_ms_);
-}
-
 void Worker::run() {
   prctl(PR_SET_TIMERSLACK, 1UL);
   context_.rcu->join(context_.number);
@@ -107,7 +120,9 @@ void Worker::run() {
 
 void Worker::turn() {
   const Snapshot& snapshot = context_.rcu->read();
-  state_.now_ms = now_ms();
+  const std::uint64_t now = rte_rdtsc();
+  state_.now_ms = static_cast<std::uint32_t>(now / ticks_per_ms_);
+  busy_share_.span(now, worked_, state_.counters.busy_permille);
   state_.counters.epoch_seen.set(snapshot.epoch);
   const std::uint32_t packets =
       receive_from_ports(snapshot) + receive_from_kernel(snapshot) + receive_handed(snapshot);
@@ -118,9 +133,9 @@ void Worker::turn() {
   for (std::uint8_t port = 0; port < outputs_.size(); ++port) {
     flush(port);
   }
-  serve_command(snapshot);
-  aging4_.run(state_.flows4, state_.now_ms, state_.counters);
-  aging6_.run(state_.flows6, state_.now_ms, state_.counters);
+  worked_ = serve_command(snapshot);
+  worked_ |= aging4_.run(state_.flows4, state_.now_ms, state_.counters);
+  worked_ |= aging6_.run(state_.flows6, state_.now_ms, state_.counters);
   state_.counters.flows_ipv4.set(state_.flows4.size());
   state_.counters.flows_ipv6.set(state_.flows6.size());
   state_.counters.held_fragments.set(state_.fragments.held());
@@ -129,10 +144,11 @@ void Worker::turn() {
   context_.rcu->quiescent(context_.number);
   if (packets != 0) {
     state_.counters.packets.add(packets);
-    idle_turns_ = 0;
+    worked_ = true;
+    idle_.worked();
   } else {
     state_.counters.idle_turns.add(1);
-    sleep_when_idle();
+    wait_when_idle();
   }
 }
 
@@ -385,11 +401,12 @@ bool Worker::submit(Command* command) {
   return rte_ring_enqueue(commands_.get(), command) == 0;
 }
 
-void Worker::serve_command(const Snapshot& snapshot) {
+// False when there was none.
+bool Worker::serve_command(const Snapshot& snapshot) {
   if (serving_ == nullptr) {
     void* command = nullptr;
     if (rte_ring_dequeue(commands_.get(), &command) != 0) {
-      return;
+      return false;
     }
     serving_ = static_cast<Command*>(command);
   }
@@ -397,16 +414,18 @@ void Worker::serve_command(const Snapshot& snapshot) {
     serving_->finish();
     serving_ = nullptr;
   }
+  return true;
 }
 
-void Worker::sleep_when_idle() {
-  if (context_.idle_sleep_us == 0 || ++idle_turns_ < kIdleTurns || aging4_.behind() ||
-      aging6_.behind() || serving_ != nullptr) {
+void Worker::wait_when_idle() {
+  const std::uint32_t us = idle_.wait_us();
+  if (us == 0 || aging4_.behind() || aging6_.behind() || serving_ != nullptr) {
     return;
   }
-  const timespec pause{0, static_cast<long>(context_.idle_sleep_us) * 1000};
+  busy_share_.span(rte_rdtsc(), worked_, state_.counters.busy_permille);
+  worked_ = false;  // the wait is none
   context_.rcu->offline(context_.number);
-  nanosleep(&pause, nullptr);
+  idle_.wait(us);
   context_.rcu->online(context_.number);
 }
 

@@ -8,6 +8,7 @@
 #include "dataplane/lcore/punt.h"
 #include "dataplane/lcore/rcu.h"
 #include "dataplane/stages/pipeline.h"
+#include "dataplane/lcore/idle.h"
 #include "dataplane/state/aging.h"
 
 #include <array>
@@ -37,6 +38,7 @@ struct WorkerContext {
   rte_mempool* fragment_pool = nullptr;  // for fragments that wait, and those that it makes
   LcoreCounters* counters = nullptr;
   std::uint32_t idle_sleep_us = 0;
+  IdleWait idle_wait = IdleWait::kAuto;
   bool hugepages = true;
   std::uint32_t flows_ipv4 = 0;
   std::uint32_t flows_ipv6 = 0;
@@ -70,6 +72,7 @@ class Worker {
   void turn();
   // Any thread. False when the ring is full. The command lives until it is done.
   [[nodiscard]] bool submit(Command* command);
+  [[nodiscard]] IdleWait idle_wait() const { return idle_.how(); }
   [[nodiscard]] std::uint64_t transmit_dropped(std::size_t port) const {
     return outputs_[port].dropped.get();
   }
@@ -104,12 +107,9 @@ class Worker {
   void flush_handed();
   void punt(const Packet& packet, const Snapshot& snapshot);
   void drop(rte_mbuf* mbuf, Drop reason);
-  void serve_command(const Snapshot& snapshot);
-  void sleep_when_idle();
-  [[nodiscard]] std::uint32_t now_ms() const;
+  bool serve_command(const Snapshot& snapshot);
+  void wait_when_idle();
 
-  // Bursts without a packet before the first sleep: a lull within a stream costs no latency.
-  static constexpr std::uint32_t kIdleTurns = 64;
   static constexpr unsigned kSendTries = 4;
   static constexpr unsigned kCommands = 64;
 
@@ -128,7 +128,9 @@ class Worker {
   std::vector<Handing> handings_;  // by lcore number
   Burst burst_;
   std::uint64_t ticks_per_ms_;
-  std::uint32_t idle_turns_ = 0;
+  Idle idle_;
+  BusyShare busy_share_;
+  bool worked_ = false;  // the last turn did something
   std::atomic<bool> stop_{false};
 };
 

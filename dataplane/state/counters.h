@@ -50,6 +50,7 @@ struct alignas(64) LcoreCounters {
   std::array<Counter, kDropCount> answered;  // of these drops, those whose sender was told
   Counter turns;
   Counter idle_turns;
+  Counter busy_permille;  // of the last full second, turns that did something
   Counter packets;      // received from ports and from the kernel
   Counter handed_over;  // to the lcore that owns the flow
   // Hashes of a port's device that were compared with software (HashTrust), by port.

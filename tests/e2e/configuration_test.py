@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot start says why: one sentence that names the setting, exit code 1."""
 
+import pathlib
 import socket
 
 import pytest
@@ -53,6 +54,8 @@ FAULTS = [
     ("memory nonsense", set_dataplane(memory="much"), "dataplane.memory"),
     ("CPU that is not there", set_dataplane(lcores=[120]), "dataplane.lcores[0]"),
     ("sleep too long", set_dataplane(idle_sleep="5s"), "dataplane.idleSleep"),
+    ("idle wait nonsense", set_dataplane(idle_wait="doze"), "dataplane.idleWait"),
+    ("idle wait that never comes", set_dataplane(idle_sleep="0s"), "dataplane.idleWait"),
     ("socket of another kind", set_top(api={"listen": "tcp:127.0.0.1:80"}), "api.listen"),
     ("socket where no directory can be", set_top(api={"listen": "unix:/dev/null/sluice.sock"}),
      "api.listen"),
@@ -62,6 +65,13 @@ FAULTS = [
     ("unknown top field", set_top(colour="blue"), "colour"),
     ("wrong type", set_dataplane(flows_ipv4="many"), "dataplane.flowsIpv4"),
 ]
+
+
+if "waitpkg" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii"):
+    FAULTS += [
+        ("pause without TPAUSE", set_dataplane(idle_wait="pause"), "dataplane.idle_wait"),
+        ("monitor without UMWAIT", set_dataplane(idle_wait="monitor"), "dataplane.idle_wait"),
+    ]
 
 
 def snake_case(setting):

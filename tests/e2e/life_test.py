@@ -73,7 +73,8 @@ def stopped_lcore(process):
 
 def test_an_lcore_that_stands_still_is_reported_and_holds_up_nobody_else(lab, driver):
     topology = Topology(lab, driver)
-    topology.gateway.config["dataplane"]["idle_sleep"] = "0s"  # asleep it would hold nothing
+    del topology.gateway.config["dataplane"]["idle_sleep"]  # asleep it would hold nothing
+    del topology.gateway.config["dataplane"]["idle_wait"]
     gateway = topology.start_gateway()
     gateway.apply(web())
     with stopped_lcore(gateway.process):

@@ -59,7 +59,8 @@ def steering_of(number):
 def base_config(ports, snat):
     """`ports`: (twin, device, announced prefixes)."""
     return {
-        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us"} | (
+        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us",
+                      "idle_wait": "sleep"} | (
             {"lcores": list(range(LCORES))} if LCORES > 1 else {}),
         "ports": [{"name": twin, "device": dev, "announce_on": announced} | steering_of(number)
                   for number, (twin, dev, announced) in enumerate(ports)],

@@ -191,7 +191,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   v1::GatewayConfig message;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
     name: "edge" api { listen: "unix:/run/x" } log { level: "debug" }
-    dataplane { lcores: 3 memory: "1GiB" no_hugepages: true idle_sleep: "50us" flows_ipv4: 1000
+    dataplane { lcores: 3 memory: "1GiB" no_hugepages: true idle_sleep: "50us" idle_wait: "sleep" flows_ipv4: 1000
                 flows_ipv6: 2000 bindings: 3000 service_ports: 4000 maglev_seed: 5
                 affinity_clients: 6000 half_open_percent: 7
                 eal_arguments: "--log-level=8" }
@@ -209,6 +209,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(config->memory_bytes, 1ULL << 30U);
   EXPECT_FALSE(config->hugepages);
   EXPECT_EQ(config->idle_sleep_us, 50U);
+  EXPECT_EQ(config->idle_wait, IdleWait::kSleep);
   EXPECT_EQ(config->flows_ipv4, 1000U);
   EXPECT_EQ(config->flows_ipv6, 2000U);
   EXPECT_EQ(config->bindings, 3000U);

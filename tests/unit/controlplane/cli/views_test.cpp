@@ -194,12 +194,13 @@ TEST(Status, IsReadableByPeople) {
   status.set_flows_ipv4_max(1000);
   auto* lcore = status.add_lcores();
   lcore->set_lcore(1);
-  lcore->set_turns(200);
-  lcore->set_idle_turns(50);
+  lcore->set_busy_permille(257);
+  status.set_idle("sleeps up to 100 us");
   lcore->set_flows_ipv4(3);
   const std::string text = text_of(status, kNow);
   for (const char* part :
-       {"edge-1", "10s", "p50 0.15 ms, p99 0.42 ms, max 1.00 ms", "3 of 1000", "25.0% of turns"}) {
+       {"edge-1", "10s", "p50 0.15 ms, p99 0.42 ms, max 1.00 ms", "3 of 1000", "25.7%",
+        "sleeps up to 100 us"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
 }

@@ -46,6 +46,12 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"dataplane.memory", [](auto& c) { c.memory = "lots"; }},
       {"dataplane.idleSleep", [](auto& c) { c.idle_sleep = "1ms"; }},
       {"dataplane.idleSleep", [](auto& c) { c.idle_sleep = "100"; }},
+      {"dataplane.idleWait", [](auto& c) { c.idle_wait = "sleep"; }},
+      {"dataplane.idleWait",
+       [](auto& c) {
+         c.idle_sleep = "10us";
+         c.idle_wait = "doze";
+       }},
       {"dataplane.flowsIpv4", [](auto& c) { c.flows_ipv4 = 1; }},
       {"dataplane.flowsIpv6", [](auto& c) { c.flows_ipv6 = 200'000'000; }},
       {"dataplane.bindings", [](auto& c) { c.bindings = 1U << 24U; }},

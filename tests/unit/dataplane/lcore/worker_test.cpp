@@ -327,6 +327,22 @@ TEST_F(WorkerTest, AnIdleOneLeavesTheCpuToOthers) {
   EXPECT_LT(used.tv_sec * 1000 + used.tv_nsec / 1'000'000, 250) << "ms of 500";
 }
 
+// Also when it waits, after a turn that aged something and had no packets.
+TEST_F(WorkerTest, TellsHowBusyItIs) {
+  Gateway gateway({.idle_sleep_us = 100});
+  const auto share_with = [&](unsigned packets) {
+    const auto end = std::chrono::steady_clock::now() + 2100ms;  // a whole window, wherever it began
+    while (std::chrono::steady_clock::now() < end) {
+      gateway.arrive(gateway.wan, gateway.udp(), packets);
+      gateway.turns(1);
+      static_cast<void>(gateway.lan.all_sent());
+    }
+    return gateway.counters.busy_permille.get();
+  };
+  EXPECT_GT(share_with(1), 900U);
+  EXPECT_LT(share_with(0), 100U);
+}
+
 TEST(PuntClassTest, NeighboursTheHostAndTransitAreToldApart) {
   World world(Family::kIpv6, {.transit_to_kernel = true});
   const auto class_of = [&](const Frame& frame) {
