@@ -126,6 +126,7 @@ bool Aging<F>::run(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& cou
 template <Family F>
 bool Aging<F>::fold(FlowTable<F>& flows, std::uint32_t elapsed_ms, LcoreCounters& counters) {
   for (std::uint32_t i = 0; i < pending_count_; ++i) {
+    flows.mark_folded(pending_[i]);
     // It may have gone since.
     if (flows.hot(pending_[i]).state != FlowState::kFree) {
       fold_counters(flows, pending_[i], counters);
@@ -153,7 +154,6 @@ void Aging<F>::find_unfolded(FlowTable<F>& flows) {
     if (pending_count_ + static_cast<std::uint32_t>(std::popcount(word)) > kSlice) {
       break;
     }
-    flows.clear_unfolded(next_word_);
     for (; word != 0; word &= word - 1) {
       const std::uint32_t index =
           next_word_ * flows.kWordFlows + static_cast<std::uint32_t>(std::countr_zero(word));

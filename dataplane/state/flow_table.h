@@ -112,8 +112,10 @@ class FlowTable {
   void mark_unfolded(std::uint32_t index) {
     unfolded_[index / kWordFlows] |= std::uint64_t{1} << index % kWordFlows;
   }
+  void mark_folded(std::uint32_t index) {
+    unfolded_[index / kWordFlows] &= ~(std::uint64_t{1} << index % kWordFlows);
+  }
   [[nodiscard]] std::uint64_t unfolded(std::uint32_t word) const { return unfolded_[word]; }
-  void clear_unfolded(std::uint32_t word) { unfolded_[word] = 0; }
   static constexpr std::uint32_t kWordFlows = 64;
 
   // Both lines of an entry, or the hot ones alone.

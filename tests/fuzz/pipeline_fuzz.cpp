@@ -97,16 +97,21 @@ WorldOptions options_of(const Script& script) {
   return options;
 }
 
-// Entries that are in use are found by their keys, and are as many as the table says.
+// Entries that are in use are found by their keys, and are as many as the table says; those that
+// have counted packets will be folded.
 template <Family F>
 void check_flows(const FlowTable<F>& flows) {
   std::uint32_t used = 0;
+  std::uint32_t half_open = 0;
   for (std::uint32_t i = 0; i < flows.high_water(); ++i) {
     const FlowHot<F>& flow = flows.hot(i);
     if (flow.state == FlowState::kFree) {
       continue;
     }
     ++used;
+    half_open += flow.state == FlowState::kTcpHalfOpen ? 1 : 0;
+    const bool marked = (flows.unfolded(i / flows.kWordFlows) >> i % flows.kWordFlows & 1U) != 0;
+    require(marked || flow.packets == decltype(flow.packets){}, "a flow that counted is folded");
     const FlowRef back = flows.find(flow.reply_key());
     require(back.valid() && back.index() == i, "a flow is found by its answers' tuple");
     if (flow.state != FlowState::kQuarantine) {
@@ -115,6 +120,7 @@ void check_flows(const FlowTable<F>& flows) {
     }
   }
   require(used == flows.size(), "the flow table counts its entries");
+  require(half_open == flows.half_open(), "half-open flows, and no others, are in their list");
   require(flows.size() <= flows.capacity(), "the flow table is bounded");
 }
 

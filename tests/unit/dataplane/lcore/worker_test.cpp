@@ -370,6 +370,9 @@ TEST(PuntClassTest, NeighboursTheHostAndTransitAreToldApart) {
   EXPECT_EQ(class_of(make_frame(spec)), PuntClass::kHost);
   spec.destination = world.stranger;
   EXPECT_EQ(class_of(make_frame(spec)), PuntClass::kTransit);
+  world.delete_services();
+  spec.destination = world.vip;
+  EXPECT_EQ(class_of(make_frame(spec)), PuntClass::kTransit) << "no VIP any more";
 }
 
 }  // namespace
