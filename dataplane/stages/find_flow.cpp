@@ -116,7 +116,7 @@ template <Family F>
 }
 
 // A packet for whose flow nothing changes by it, translated and forwarded here and now: all an
-// established flow costs. False, and nothing has been done, for any that asks for more: errors and
+// established flow costs. False, and the packet is as it was, for any that asks for more: errors and
 // fragments, TCP that opens or closes, a TTL used up, a next hop that is not known or too narrow.
 template <Family F>
 [[gnu::always_inline]] inline bool carry(Packet& packet, FlowTable<F>& flows,

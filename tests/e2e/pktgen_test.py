@@ -13,7 +13,8 @@ from memif import Run, SetUp
 from namespaces import run
 
 # An idle loop must leave the core to the other end: the machines of tests are small.
-SMALL = {"flows": 500, "lcores": tuple(range(LCORES)), "idle_sleep": "100us"}
+SMALL = {"flows": 500, "lcores": tuple(range(LCORES)), "idle_sleep": "100us",
+         "idle_wait": "sleep"}
 BOTH_WAYS = ("--replies", "--verify", "--rate", "20k", "--duration", "0.5", "--open-rate", "20k")
 
 

@@ -45,6 +45,7 @@ class SetUp:
     memory_mib: int = 256     # for each lcore
     ring_log2: int = 12       # packets of each memif ring: a busy machine makes both ends wait
     idle_sleep: str = "0s"
+    idle_wait: str = ""       # the default
 
     def backend(self, number):
         return str(ipaddress.ip_address(FIRST_BACKEND[self.version]) + number)
@@ -64,6 +65,7 @@ def config(directory, set_up):
         "dataplane": {
             "lcores": list(set_up.lcores), "memory": f"{set_up.memory_mib * len(set_up.lcores)}MiB",
             "no_hugepages": not set_up.hugepages, "idle_sleep": set_up.idle_sleep,
+            "idle_wait": set_up.idle_wait,
             "flows_ipv4": room[4], "flows_ipv6": room[6]},
         "ports": [
             common | {
