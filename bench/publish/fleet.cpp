@@ -51,17 +51,28 @@ void Fleet::fill(std::uint32_t service, v1::Service& message) const {
   }
 }
 
-v1::ApplyRequest Fleet::everything() const {
+std::vector<v1::ApplyRequest> Fleet::everything(std::uint32_t each) const {
+  std::vector<v1::ApplyRequest> requests;
+  for (std::uint32_t i = 0; i < services(); ++i) {
+    if (i % each == 0) {
+      requests.emplace_back().set_provider(kProvider);
+    }
+    fill(i, *requests.back().add_upsert());
+  }
+  return requests;
+}
+
+v1::ApplyRequest Fleet::next_changes(std::uint32_t count) {
   v1::ApplyRequest request;
   request.set_provider(kProvider);
-  request.set_replace(true);
-  for (std::uint32_t i = 0; i < services(); ++i) {
-    fill(i, *request.add_upsert());
+  for (std::uint32_t i = 0; i < count; ++i) {
+    fill(change_one(), *request.add_upsert());
   }
   return request;
 }
 
-v1::ApplyRequest Fleet::next_change() {
+// Which service.
+std::uint32_t Fleet::change_one() {
   const std::uint64_t number = changes_++;
   const auto service = static_cast<std::uint32_t>(number * kStride % services());
   Endpoint& endpoint = all_[service][number / services() % endpoints_each_];
@@ -70,10 +81,7 @@ v1::ApplyRequest Fleet::next_change() {
   } else {
     endpoint = {next_address_++, true};
   }
-  v1::ApplyRequest request;
-  request.set_provider(kProvider);
-  fill(service, *request.add_upsert());
-  return request;
+  return service;
 }
 
 }  // namespace sluice::bench

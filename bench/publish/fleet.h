@@ -26,12 +26,12 @@ class Fleet {
   // 172.16.0.0/12, host order.
   [[nodiscard]] static std::uint32_t vip(std::uint32_t service) { return 0xac100001U + service; }
 
-  // Everything, as one transaction that replaces the provider's services.
-  [[nodiscard]] v1::ApplyRequest everything() const;
-  // One endpoint changes, of one service after the other in an order that skips about: turn by turn
-  // it becomes unready, ready again, or another pod takes its place. Services are sent whole, as
-  // the API has them.
-  [[nodiscard]] v1::ApplyRequest next_change();
+  // Everything, in transactions of `each` services.
+  [[nodiscard]] std::vector<v1::ApplyRequest> everything(std::uint32_t each) const;
+  // A transaction in which `count` services have one endpoint changed, one after the other in an
+  // order that skips about: turn by turn it becomes unready, ready again, or another pod takes its
+  // place. Services are sent whole, as the API has them.
+  [[nodiscard]] v1::ApplyRequest next_changes(std::uint32_t count);
 
  private:
   struct Endpoint {
@@ -39,6 +39,7 @@ class Fleet {
     bool ready = true;
   };
   using Service = std::vector<Endpoint>;
+  std::uint32_t change_one();
   void fill(std::uint32_t service, v1::Service& message) const;
 
   std::uint32_t endpoints_each_;

@@ -59,7 +59,7 @@ class Calls {
     const std::unique_ptr<Call> call(static_cast<Call*>(tag));
     check(call->status);
     changes_.micros.push_back(micros_since(call->begun));
-    ++changes_.confirmed;
+    changes_.confirmed += static_cast<std::uint64_t>(call->response.changed_size());
     --under_way_;
     return true;
   }
@@ -82,12 +82,14 @@ Writer::Writer(const std::string& server) {
   stub_ = v1::Gateway::NewStub(connection.channel);
 }
 
-double Writer::apply(const v1::ApplyRequest& request) {
-  grpc::ClientContext context;
-  client::set_deadline(context, kTimeout);
-  v1::ApplyResponse response;
+double Writer::apply(const std::vector<v1::ApplyRequest>& requests) {
   const auto begun = Clock::now();
-  check(stub_->Apply(&context, request, &response));
+  for (const v1::ApplyRequest& request : requests) {
+    grpc::ClientContext context;
+    client::set_deadline(context, kTimeout);
+    v1::ApplyResponse response;
+    check(stub_->Apply(&context, request, &response));
+  }
   return std::chrono::duration<double>(Clock::now() - begun).count();
 }
 
@@ -109,7 +111,7 @@ Writer::Changes Writer::change_singly(Fleet& fleet, std::uint32_t count, std::ui
   Changes changes;
   const auto begun = Clock::now();
   for (std::uint32_t i = 0; i < count; ++i) {
-    changes.micros.push_back(static_cast<std::uint32_t>(apply(fleet.next_change()) * 1e6));
+    changes.micros.push_back(static_cast<std::uint32_t>(apply({fleet.next_changes(1)}) * 1e6));
     std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
   }
   changes.confirmed = count;
@@ -124,12 +126,10 @@ Writer::Changes Writer::change_steadily(Fleet& fleet, std::uint32_t rate, std::u
   const auto begun = Clock::now();
   auto next = begun;
   for (std::uint32_t tick = 0; tick < seconds * kTicksPerSecond; ++tick) {
-    for (std::uint32_t i = 0; i < each; ++i) {
-      while (calls.under_way() >= kInFlight) {
-        calls.take(Clock::now() + kTimeout);
-      }
-      calls.start(fleet.next_change());
+    while (calls.under_way() >= kInFlight) {
+      calls.take(Clock::now() + kTimeout);
     }
+    calls.start(fleet.next_changes(each));
     next += std::chrono::microseconds(1'000'000 / kTicksPerSecond);
     while (calls.take(next)) {
     }

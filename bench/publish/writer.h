@@ -16,22 +16,22 @@ class Writer {
   // `server`: "unix:PATH".
   explicit Writer(const std::string& server);
 
-  // Applies `request`; seconds from the call to the answer, which says that every lcore has seen
-  // it. Throws std::runtime_error when it is refused.
-  double apply(const v1::ApplyRequest& request);
+  // Applies the requests, one after the other; seconds from the first call to the last answer,
+  // which says that every lcore has seen it. Throws std::runtime_error when one is refused.
+  double apply(const std::vector<v1::ApplyRequest>& requests);
 
   // What the gateway has dropped so far and why, "REASON N, REASON N".
   std::string drops();
 
   struct Changes {
-    std::uint64_t confirmed = 0;
+    std::uint64_t confirmed = 0;  // endpoints
     double seconds = 0;
-    std::vector<std::uint32_t> micros;  // of each, call to answer
+    std::vector<std::uint32_t> micros;  // of each transaction, call to answer
   };
   // One at a time, `pause_us` between them.
   Changes change_singly(Fleet& fleet, std::uint32_t count, std::uint32_t pause_us);
-  // At `rate` a second for `seconds`, one endpoint in each transaction, whether answers are there
-  // or not, but not more than kInFlight at once.
+  // A transaction each millisecond for `seconds`, `rate` endpoints a second in all, whether answers
+  // are there or not, but not more than kInFlight at once.
   Changes change_steadily(Fleet& fleet, std::uint32_t rate, std::uint32_t seconds);
 
  private:

@@ -159,7 +159,7 @@ void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
       endpoint.set_port(seen.endpoint.port);
       endpoint.set_service_port(port.name);
       endpoint.set_state(name_of(seen.endpoint));
-      endpoint.set_reason(seen.endpoint.reason);
+      endpoint.set_reason(seen.endpoint.reason());
     }
   }
   v1::Condition& programmed = *status.add_conditions();
@@ -395,7 +395,7 @@ void fill(const runtime::ServiceView& view, v1::ListBackendsResponse& message) {
       backend.set_port(seen.endpoint.port);
       backend.set_weight(seen.endpoint.weight);
       backend.set_state(name_of(seen.endpoint));
-      backend.set_reason(seen.endpoint.reason);
+      backend.set_reason(seen.endpoint.reason());
       backend.set_slot(seen.endpoint.slot);
       backend.set_flows_active(seen.totals.flows_active());
       backend.set_flows_opened(seen.totals.flows_opened);

@@ -211,7 +211,9 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     ++ids_used_;
     new_ports_.push_back(port.id);
   }
-  owners_[port.id] = {key.first, key.second, spec.name};
+  if (before == nullptr || before->name != spec.name) {
+    owners_[port.id] = {key.first, key.second, spec.name};
+  }
 
   const std::vector<const Endpoint*> members = members_of(service, spec, family);
   const std::vector<Chosen> chosen = choose_endpoints(members);
@@ -233,7 +235,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     endpoint.address = member.address;
     endpoint.port = target_of(member, spec);
     endpoint.weight = member.weight;
-    endpoint.reason = choice.reason;
+    endpoint.choice = choice.reason;
     if (old != nullptr) {
       endpoint.slot = old->slot;
       endpoint.state = old->state;
@@ -241,7 +243,6 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
       endpoint.drained = old->drained;
     }
     bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
-    endpoint.reason += endpoint.drained ? kDrained : "";
     ring.push_back({endpoint.address, endpoint.port,
                     static_cast<std::uint16_t>(choice.active ? endpoint.weight : 0)});
     made->binding_slots.push_back(endpoint.slot);
@@ -275,8 +276,9 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
   endpoint.state = state;
   endpoint.draining_since_ms = now_ms_;
   endpoint.drained = false;
-  changed_bindings_[endpoint.slot] = {endpoint.address, endpoint.port, port.id,
-                                      BindingStateByte::make(state, incarnations_[endpoint.slot])};
+  changed_bindings_.push_back({endpoint.slot,
+                               {endpoint.address, endpoint.port, port.id,
+                                BindingStateByte::make(state, incarnations_[endpoint.slot])}});
 }
 
 void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
@@ -284,9 +286,11 @@ void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, const C
   if (endpoint.slot == 0) {
     return;
   }
-  changed_bindings_[endpoint.slot] = {
-      endpoint.address, endpoint.port, port.id,
-      BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot]), port.resets};
+  changed_bindings_.push_back(
+      {endpoint.slot,
+       {endpoint.address, endpoint.port, port.id,
+        BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot]),
+        port.resets}});
   slots_.give_back(endpoint.slot, epoch);
   disruptive_ = true;
   if (--backends_[endpoint.address] == 0) {
@@ -409,12 +413,7 @@ std::shared_ptr<const AddressEntry> ServiceCompiler::entry_for(const IpAddress& 
 ServiceCompiler::Built ServiceCompiler::build() {
   Built built;
   if (!changed_bindings_.empty()) {
-    std::vector<BindingTable::Change> changes;
-    changes.reserve(changed_bindings_.size());
-    for (const auto& [slot, binding] : changed_bindings_) {
-      changes.push_back({slot, binding});
-    }
-    bindings_ = std::make_shared<BindingTable>(bindings_->with(changes));
+    bindings_ = std::make_shared<BindingTable>(bindings_->with(changed_bindings_));
   }
   built.bindings = bindings_;
   for (const IpAddress& vip : changed_addresses_) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/model/address_map.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 #include "controlplane/model/slots.h"
@@ -20,9 +21,6 @@
 
 namespace sluice::model {
 
-// Follows the reason of an endpoint whose drain deadline is past.
-inline constexpr const char* kDrained = "; its drain deadline is past";
-
 // What became of an endpoint of a service port.
 struct CompiledEndpoint {
   IpAddress address;
@@ -30,9 +28,13 @@ struct CompiledEndpoint {
   std::uint16_t weight = 1;
   std::uint32_t slot = 0;  // 0: never used, it has no binding
   BindingState state = BindingState::kFree;
-  std::string reason;                   // why it takes no new flows
+  const char* choice = "";              // why it takes no new flows, or does all the same
   std::uint64_t draining_since_ms = 0;  // with kDraining
   bool drained = false;                 // with kDraining: the deadline is past, its flows are over
+
+  [[nodiscard]] std::string reason() const {
+    return std::string(choice) + (drained ? "; its drain deadline is past" : "");
+  }
 };
 
 // One port of a service in one family: what its frontends share.
@@ -108,9 +110,7 @@ class ServiceCompiler {
   // What the address table has to have of it for the services' sake; null: nothing.
   [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& vip) const;
   // Backends of all services that take or keep flows, for next hops to be resolved in advance.
-  [[nodiscard]] const std::unordered_map<IpAddress, std::uint32_t>& backends() const {
-    return backends_;
-  }
+  [[nodiscard]] const AddressMap<std::uint32_t>& backends() const { return backends_; }
   // Maglev tables made so far, one for each endpoint set that came up or changed; and how many sets
   // are remembered.
   [[nodiscard]] std::uint64_t tables_built() const { return tables_built_; }
@@ -162,14 +162,14 @@ class ServiceCompiler {
   std::unordered_map<std::uint32_t, Owner> owners_;
   std::unordered_map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
   Withdrawn withdrawn_;
-  std::unordered_map<IpAddress, std::uint32_t> backends_;  // and how many bindings point there
+  AddressMap<std::uint32_t> backends_;  // and how many bindings point there
   std::unordered_map<EndpointSet, std::weak_ptr<const MaglevTable>, EndpointSetHash> tables_;
   std::size_t sweep_at_ = 0;  // bucket of tables_ that is looked through for dead ones next
   std::uint64_t tables_built_ = 0;
   std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
 
   // Since the last build().
-  std::unordered_map<std::uint32_t, Binding> changed_bindings_;
+  std::vector<BindingTable::Change> changed_bindings_;
   std::unordered_set<IpAddress> changed_addresses_;
   bool disruptive_ = false;
   std::vector<IpAddress> new_backends_;
@@ -182,7 +182,7 @@ class ServiceCompiler {
 // that still serve while they terminate. Why not, for the others.
 struct Chosen {
   bool active = false;
-  std::string reason;
+  const char* reason = "";
 };
 std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints);
 

@@ -175,7 +175,7 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
 // Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself.
 void Desired::check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
                              Faults& faults) const {
-  std::unordered_map<IpAddress, std::size_t> vips;
+  AddressMap<std::size_t> vips;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     for (const IpAddress& vip : transaction.upsert[i].vips) {
       vips.emplace(vip, i);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/model/address_map.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
@@ -9,7 +10,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace sluice::model {
@@ -92,8 +92,8 @@ class Desired {
   std::set<IpAddress> reserved_;
   std::map<std::string, Provider> providers_;
   std::map<FrontendKey, Holder> holders_;
-  std::unordered_map<IpAddress, std::uint32_t> vip_uses_;       // how many holders_ have it
-  std::unordered_map<IpAddress, std::uint32_t> endpoint_uses_;  // how many endpoints have it
+  AddressMap<std::uint32_t> vip_uses_;       // how many holders_ have it
+  AddressMap<std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 
 }  // namespace sluice::model

@@ -3,6 +3,7 @@
 
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/limits.h"
+#include "dataplane/snapshot/shared_array.h"
 
 #include <array>
 #include <cstdint>
@@ -65,23 +66,21 @@ struct Binding {
   bool resets = false;  // with kRemoved: its TCP flows end at their next packet
 };
 
-// Slot -> binding, in chunks so that a change copies one chunk and the chunk pointers. The state
-// bytes lie apart from the rest: hits read them, and 4096 of them are one page. The rest lies in
-// pieces of a chunk, so that a change copies 64 bindings and not 4096.
+// Slot -> binding. The state bytes lie apart from the rest, in chunks, since every hit reads one;
+// the rest lies in pieces. A change copies one chunk of bytes, one piece, and the way to them.
 class BindingTable {
  public:
   static constexpr std::uint32_t kChunk = 4096;
-  static constexpr std::uint32_t kPiece = 64;
+  static constexpr std::uint32_t kPiece = 256;
 
   // slot < capacity(); anything beyond reads as kFree.
   [[nodiscard]] BindingStateByte state(std::uint32_t slot) const {
-    const std::uint32_t chunk = slot / kChunk;
-    return chunk < chunks_.size() ? chunks_[chunk]->states[slot % kChunk] : BindingStateByte{};
+    return slot < capacity() ? state_of_flow(slot) : BindingStateByte{};
   }
   // The same for a slot that a flow has: it was within capacity once, and no table is smaller than
   // the one before it.
   [[nodiscard]] BindingStateByte state_of_flow(std::uint32_t slot) const {
-    return chunks_[slot / kChunk]->states[slot % kChunk];
+    return (*chunks_[slot / kChunk])[slot % kChunk];
   }
   // Null for a slot beyond capacity.
   [[nodiscard]] const Binding* find(std::uint32_t slot) const {
@@ -89,7 +88,7 @@ class BindingTable {
   }
   // slot < capacity().
   [[nodiscard]] const Binding& at(std::uint32_t slot) const {
-    return (*chunks_[slot / kChunk]->pieces[slot % kChunk / kPiece])[slot % kPiece];
+    return (*pieces_.find(slot / kPiece))[slot % kPiece];
   }
   [[nodiscard]] std::uint32_t capacity() const {
     return static_cast<std::uint32_t>(chunks_.size()) * kChunk;
@@ -104,13 +103,17 @@ class BindingTable {
   [[nodiscard]] BindingTable with(std::span<const Change> changes) const;
 
  private:
+  using Chunk = std::array<BindingStateByte, kChunk>;
   using Piece = std::array<Binding, kPiece>;
-  struct Chunk {
-    Chunk();
-    std::array<BindingStateByte, kChunk> states{};
-    std::array<std::shared_ptr<const Piece>, kChunk / kPiece> pieces;
-  };
-  std::vector<std::shared_ptr<const Chunk>> chunks_;
+  using Chunks = SharedArray<Chunk, 3>;
+  using Pieces = SharedArray<Piece, 4>;
+  static_assert(Chunks::kSize * kChunk >= kBindingsMax && Pieces::kSize * kPiece >= kBindingsMax);
+
+  void grow(std::uint32_t chunks);
+
+  std::vector<const Chunk*> chunks_;  // what owned_ holds: one step for a hit
+  Chunks owned_;
+  Pieces pieces_;
 };
 
 }  // namespace sluice

@@ -2,8 +2,11 @@
 #include "dataplane/snapshot/maglev.h"
 
 #include "dataplane/net/flow_key.h"
+#include "dataplane/snapshot/limits.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <tuple>
@@ -14,9 +17,9 @@ namespace {
 
 // One endpoint on its walk through its own permutation of the slots.
 struct Walker {
-  std::uint64_t identity;  // decides the turn order
-  std::uint32_t next;      // slot to try next
-  std::uint32_t skip;
+  std::uint64_t identity;              // decides the turn order
+  std::uint32_t next;                  // slot to try next
+  std::array<std::uint32_t, 4> skips;  // of one to four steps, modulo the size
   std::uint32_t credit = 0;
   std::uint32_t inverse = 0;  // of skip, modulo the size; 0: not known yet
   std::uint16_t weight;
@@ -48,8 +51,7 @@ class Ring {
       : size_(size),
         free_(size),
         few_(static_cast<std::uint32_t>(std::sqrt(size) / 2)),
-        taken_(size / 64 + 1),
-        entries_(size) {}
+        entries_(size, kFree) {}
 
   [[nodiscard]] bool full() const { return free_ == 0; }
   [[nodiscard]] std::vector<std::uint16_t> take_entries() { return std::move(entries_); }
@@ -57,27 +59,46 @@ class Ring {
   void claim(Walker& walker) {
     const std::uint32_t slot = free_ > few_ ? walk(walker) : nearest(walker);
     entries_[slot] = walker.endpoint;
-    walker.next = slot + walker.skip;
-    walker.next -= walker.next >= size_ ? size_ : 0;
+    walker.next = sum(slot, walker.skips[0]);
     --free_;
   }
 
  private:
-  std::uint32_t walk(const Walker& walker) {
-    std::uint32_t slot = walker.next;
-    while ((taken_[slot / 64] >> slot % 64 & 1U) != 0) {
-      slot += walker.skip;
-      slot -= slot >= size_ ? size_ : 0;
+  static constexpr std::uint16_t kFree = 0xffff;
+  static_assert(kFree >= kMaglevEndpointsMax);
+
+  // Modulo the size, of two numbers below it.
+  [[nodiscard]] std::uint32_t sum(std::uint32_t a, std::uint32_t b) const {
+    const std::uint32_t sum = a + b;
+    return sum < size_ ? sum : sum - size_;
+  }
+  [[nodiscard]] bool is_taken(std::uint32_t slot) const { return entries_[slot] != kFree; }
+
+  // Where a walk ends cannot be predicted, and a wrong guess costs more than looking at four slots
+  // together, of which one is free as a rule.
+  [[nodiscard]] std::uint32_t walk(const Walker& walker) const {
+    std::array<std::uint32_t, 4> slots{walker.next};
+    while (true) {
+      for (unsigned step = 1; step < slots.size(); ++step) {
+        slots[step] = sum(slots[0], walker.skips[step - 1]);
+      }
+      unsigned taken = 0;
+      for (unsigned step = 0; step < slots.size(); ++step) {
+        taken |= unsigned{is_taken(slots[step])} << step;
+      }
+      const auto steps = static_cast<unsigned>(std::countr_one(taken));
+      if (steps < slots.size()) {
+        return slots[steps];
+      }
+      slots[0] = sum(slots[0], walker.skips[3]);
     }
-    taken_[slot / 64] |= std::uint64_t{1} << slot % 64;
-    return slot;
   }
 
   std::uint32_t nearest(Walker& walker) {
     if (left_.empty()) {
       list_left();
     }
-    walker.inverse = walker.inverse == 0 ? inverse_of(walker.skip, size_) : walker.inverse;
+    walker.inverse = walker.inverse == 0 ? inverse_of(walker.skips[0], size_) : walker.inverse;
     std::size_t best = 0;
     std::uint64_t fewest = size_;
     for (std::size_t i = 0; i < left_.size(); ++i) {
@@ -95,7 +116,7 @@ class Ring {
   void list_left() {
     left_.reserve(free_);
     for (std::uint32_t slot = 0; slot < size_; ++slot) {
-      if ((taken_[slot / 64] >> slot % 64 & 1U) == 0) {
+      if (!is_taken(slot)) {
         left_.push_back(slot);
       }
     }
@@ -104,7 +125,6 @@ class Ring {
   std::uint32_t size_;
   std::uint32_t free_;
   std::uint32_t few_;
-  std::vector<std::uint64_t> taken_;  // bit per slot: the largest size fits the first-level cache
   std::vector<std::uint16_t> entries_;
   std::vector<std::uint32_t> left_;
 };
@@ -128,10 +148,11 @@ std::vector<Walker> walkers_of(std::span<const MaglevEndpoint> endpoints, std::u
       continue;
     }
     const std::uint64_t identity = hash_endpoint(endpoints[i], seed);
-    const std::uint64_t skip = hash_endpoint(endpoints[i], ~seed);
+    const auto skip =
+        static_cast<std::uint32_t>(hash_endpoint(endpoints[i], ~seed) % (size - 1) + 1);
     walkers.push_back({.identity = identity,
                        .next = static_cast<std::uint32_t>(identity % size),
-                       .skip = static_cast<std::uint32_t>(skip % (size - 1) + 1),
+                       .skips = {skip, 2 * skip % size, 3 * skip % size, 4 * skip % size},
                        .weight = endpoints[i].weight,
                        .endpoint = static_cast<std::uint16_t>(i)});
   }

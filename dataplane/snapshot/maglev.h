@@ -28,16 +28,17 @@ struct MaglevEndpoint {
 // Immutable once built; shared by all service ports with the same endpoint set.
 class MaglevTable {
  public:
-  // The four sizes, all prime, chosen by the number of *declared* endpoints, healthy or not, so that
-  // a flap reshuffles nothing: <= 8, <= 16, <= 128, more. Most services have a handful of endpoints,
-  // and there may be tens of thousands of them: what they take decides how long a full load takes.
+  // The four sizes, all prime, chosen by the number of *declared* endpoints, healthy or not, so
+  // that a flap reshuffles nothing: <= 10, <= 20, <= 128, more. All but the last have a hundred
+  // slots for an endpoint, as the paper wants, and no more than that where services are many: most
+  // have a handful of endpoints, and how long a full load takes is how many slots it has.
   static constexpr std::uint32_t kSmall = 1'021;
   static constexpr std::uint32_t kModerate = 2'039;
   static constexpr std::uint32_t kMedium = 16'381;
   static constexpr std::uint32_t kLarge = 65'537;
   [[nodiscard]] static constexpr std::uint32_t size_for(std::size_t declared_endpoints) {
-    return declared_endpoints <= 8     ? kSmall
-           : declared_endpoints <= 16  ? kModerate
+    return declared_endpoints <= 10    ? kSmall
+           : declared_endpoints <= 20  ? kModerate
            : declared_endpoints <= 128 ? kMedium
                                        : kLarge;
   }

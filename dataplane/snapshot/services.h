@@ -4,9 +4,9 @@
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/maglev.h"
+#include "dataplane/snapshot/shared_array.h"
 #include "dataplane/snapshot/source_ranges.h"
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -78,18 +78,15 @@ struct AddressEntry {
   [[nodiscard]] const ServicePort* find(PortKey key) const;
 };
 
-// Address -> entry, in shards that hang in groups, so that a change copies one shard, the pointers
-// of its group and those to the groups. Lookup happens on a flow's first packet only.
+// Address -> entry, in shards by hash, so that a change copies one shard and the way to it. Lookup
+// happens on a flow's first packet only.
 class AddressTable {
  public:
-  static constexpr std::size_t kShards = 1024;
-  static constexpr std::size_t kGroup = 32;  // shards
-
   [[nodiscard]] const AddressEntry* find(const IpAddress& address) const;
-  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::size_t size() const { return size_; }
 
   // A table that differs from this one in the given entries: null removes the address; the last of
-  // several changes of one address counts. Shares every shard and group that is not touched.
+  // several changes of one address counts. Shares every shard that is not touched.
   struct Change {
     IpAddress address;
     std::shared_ptr<const AddressEntry> entry;
@@ -97,19 +94,16 @@ class AddressTable {
   [[nodiscard]] AddressTable with(std::span<const Change> changes) const;
 
  private:
-  // Sorted by address; a handful of entries each.
-  using Shard = std::vector<std::shared_ptr<const AddressEntry>>;
-  using Group = std::array<std::shared_ptr<const Shard>, kGroup>;  // null: empty
-  [[nodiscard]] static std::size_t shard_of(const IpAddress& address) {
-    return hash_of(address) % kShards;
-  }
+  // A handful each; by the hash, which is beside the pointers, a look-up finds its own at once.
+  struct Held {
+    std::uint64_t hash = 0;
+    std::shared_ptr<const AddressEntry> entry;
+  };
+  using Shard = std::vector<Held>;
+  using Shards = SharedArray<Shard, 3>;
 
-  [[nodiscard]] const Shard* shard(std::size_t index) const {
-    const Group* group = groups_[index / kGroup].get();
-    return group == nullptr ? nullptr : (*group)[index % kGroup].get();
-  }
-
-  std::array<std::shared_ptr<const Group>, kShards / kGroup> groups_;  // null: empty
+  Shards shards_;
+  std::size_t size_ = 0;
 };
 
 }  // namespace sluice

@@ -112,7 +112,7 @@ TEST(ChooseEndpoints, FollowsKubernetesClusterPolicy) {
     const auto chosen = choose_endpoints(pointers);
     for (std::size_t e = 0; e < chosen.size(); ++e) {
       EXPECT_EQ(chosen[e].active, rows[i].active[e]) << e;
-      EXPECT_EQ(chosen[e].reason.empty(), rows[i].given[e].ready.value_or(true)) << e;
+      EXPECT_EQ(std::string(chosen[e].reason).empty(), rows[i].given[e].ready.value_or(true)) << e;
     }
   }
 }
@@ -213,7 +213,7 @@ TEST(Compile, AfterItsDrainDeadlineAnEndpointsFlowsAreOverAndStayOverWhenItComes
   EXPECT_NE(world.bindings->state(slot).incarnation(), incarnation);
   EXPECT_FALSE(world.compiler.expire_drains()) << "once";
   const auto reason = [&world] {
-    return world.compiler.find("cli", {"default", "web"})->ports[0].endpoints[0].reason;
+    return world.compiler.find("cli", {"default", "web"})->ports[0].endpoints[0].reason();
   };
   EXPECT_EQ(reason(), "terminating; its drain deadline is past");
   world.put(with(draining));

@@ -238,7 +238,7 @@ TEST(Reconciler, ViewsTellWhatBecameOfEachEndpoint) {
   ASSERT_EQ(view->ports.size(), 1U);
   EXPECT_TRUE(view->ports[0].served);
   EXPECT_EQ(view->ports[0].endpoints[0].endpoint.state, BindingState::kDraining);
-  EXPECT_EQ(view->ports[0].endpoints[0].endpoint.reason, "terminating");
+  EXPECT_EQ(view->ports[0].endpoints[0].endpoint.reason(), "terminating");
   EXPECT_EQ(view->ports[0].endpoints[1].endpoint.state, BindingState::kActive);
   EXPECT_EQ(view->revision, 2U);
 }

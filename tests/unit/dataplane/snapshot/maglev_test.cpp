@@ -142,22 +142,22 @@ TEST(Maglev, SizeFollowsTheDeclaredEndpoints) {
   static_assert(is_prime(MaglevTable::kSmall) && is_prime(MaglevTable::kModerate) &&
                 is_prime(MaglevTable::kMedium) && is_prime(MaglevTable::kLarge));
   for (const auto& [declared, size] : std::map<std::size_t, std::size_t>{{1, 1'021},
-                                                                         {8, 1'021},
-                                                                         {9, 2'039},
-                                                                         {16, 2'039},
-                                                                         {17, 16'381},
+                                                                         {10, 1'021},
+                                                                         {11, 2'039},
+                                                                         {20, 2'039},
+                                                                         {21, 16'381},
                                                                          {128, 16'381},
                                                                          {129, 65'537},
                                                                          {1'000, 65'537}}) {
     EXPECT_EQ(entries_of(make_endpoints(declared), 1).size(), size) << declared;
   }
   // "M > 100 x N" (§3.4) in all classes but the last.
-  static_assert(MaglevTable::kSmall > 100 * 8 && MaglevTable::kModerate > 100 * 16 &&
+  static_assert(MaglevTable::kSmall > 100 * 10 && MaglevTable::kModerate > 100 * 20 &&
                 MaglevTable::kMedium > 100 * 128);
 }
 
 TEST(Maglev, AFlapKeepsTheSize) {
-  Endpoints endpoints = make_endpoints(17);
+  Endpoints endpoints = make_endpoints(21);
   for (std::size_t i = 1; i < endpoints.size(); ++i) {
     endpoints[i].weight = 0;
   }
