@@ -31,7 +31,8 @@ class Writer {
   // One at a time, `pause_us` between them.
   Changes change_singly(Fleet& fleet, std::uint32_t count, std::uint32_t pause_us);
   // A transaction each millisecond for `seconds`, `rate` endpoints a second in all, whether answers
-  // are there or not, but not more than kInFlight at once.
+  // are there or not, but not more than kInFlight at once; what is not sent in thrice the time is
+  // not sent.
   Changes change_steadily(Fleet& fleet, std::uint32_t rate, std::uint32_t seconds);
 
  private:

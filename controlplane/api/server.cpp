@@ -18,8 +18,6 @@ namespace {
 // 50,000 services with ten endpoints each fit in one message.
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 64;
-// Threads that stay when a call is over; more would come and go with every call of a busy writer.
-constexpr int kPollersMax = 8;
 constexpr std::size_t kMemoryMax = std::size_t{512} << 20U;
 constexpr int kStreamsMax = 128;
 // A peer that says nothing does not keep its place; clients that come back connect again unseen.
@@ -38,8 +36,9 @@ Server::Server(const std::string& socket_path, GatewayService& service) : servic
   quota.SetMaxThreads(kThreadsMax).Resize(kMemoryMax);
   grpc::ServerBuilder builder;
   builder.SetResourceQuota(quota);
+  // By default all threads but two end with their call: under a busy writer, one made for each.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kPollersMax);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kThreadsMax);
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);

@@ -282,14 +282,20 @@ std::uint64_t Desired::commit(const Plan& plan, Transaction transaction) {
     forget(plan.provider, at->second.service);
     provider.services.erase(at);
   }
-  for (const Brought& brought : plan.changed) {
-    forget(plan.provider, provider.services[brought.name].service);
+  std::vector<Stored*> stored;
+  for (const auto* some : {&plan.changed, &plan.created}) {
+    for (const Brought& brought : *some) {
+      stored.push_back(&provider.services[brought.name]);
+      forget(plan.provider, stored.back()->service);
+    }
   }
-  for (const auto* some : {&plan.created, &plan.changed}) {
+  // Only now: what one of them gave up another may have taken over.
+  auto at = stored.begin();
+  for (const auto* some : {&plan.changed, &plan.created}) {
     for (const Brought& brought : *some) {
       Service& service = transaction.upsert[brought.index];
       remember(plan.provider, service);
-      provider.services[brought.name] = {std::move(service), provider.revision};
+      **at++ = {std::move(service), provider.revision};
     }
   }
   return provider.revision;

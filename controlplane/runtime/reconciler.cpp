@@ -253,6 +253,9 @@ void Reconciler::check_vip(const IpAddress& vip, const std::vector<IpAddress>& h
 // that is not there, or not any more, are of an earlier life: it gets new ones, as in Kubernetes.
 void Reconciler::check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                                 const std::string& path, model::Faults& faults) const {
+  if (claimed.empty()) {
+    return;
+  }
   const auto record = records_.find(key);
   const bool known = record != records_.end();
   if (known && !claimed.uid.empty() && record->second.uid != claimed.uid) {
