@@ -4,6 +4,9 @@
 them (rings of 2^14). For each row: the best of ten one-second trials
 at full speed, NDR and PDR, and latency at 50 and 90 % of PDR. JSON in build/bench/endtoend.json.
 
+What has a target has the same with dpdk-testpmd in sluiced's place beside it, which hands each
+packet on as it is (io): what the generator and the two ports carry at most, whoever forwards.
+
 Needs root, two cores, and hugepages, which it reserves for as long as it runs.
 """
 
@@ -20,7 +23,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from memif import PKTGEN, LinkFailed, Run, SetUp  # noqa: E402
+from memif import PKTGEN, IoRun, LinkFailed, Run, SetUp  # noqa: E402
 from namespaces import CommandFailed, Lab  # noqa: E402
 
 PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
@@ -37,6 +40,7 @@ def rows(quick):
         return [row("FULL_NAT", 4, "UDP", ("1k", 1_000)), row("DNAT", 6, "TCP", ("1k", 1_000))]
     chosen = [row(mode, version, "UDP", size)
               for version in (4, 6) for mode in ("FULL_NAT", "DNAT") for size in SIZES]
+    chosen[1:1] = [row("IO", 4, "UDP", size) for size in SIZES if size[1] in TARGETS_MPPS]
     chosen += [row("FULL_NAT", 4, "TCP", size) for size in SIZES]
     chosen.append(row("FULL_NAT", 4, "UDP", SIZES[0], "both directions", "--replies"))
     chosen.append(row("FULL_NAT", 4, "UDP", SIZES[1], "Zipf", "--pattern", "zipf"))
@@ -48,7 +52,8 @@ def row(mode, version, protocol, size, kind="", *words):
     label, flows = size
     name = f"{mode}, IPv{version} {protocol}, {label}" + (f", {kind}" if kind else "")
     tables_mib = 2 * flows * (300 if version == 6 else 180) >> 20
-    set_up = SetUp(version=version, mode=mode, protocol=protocol, flows=flows, backends=BACKENDS,
+    set_up = SetUp(version=version, mode=mode, protocol=protocol, flows=flows,
+                   backends=1 if mode == "IO" else BACKENDS,
                    hugepages=True, ring_log2=14, memory_mib=320 + tables_mib)
     return name, set_up, words
 
@@ -78,11 +83,14 @@ def measure(lab, set_up, words, options):
     trials = 2 if options.quick else 10
     search = ["--search", "--search-duration", str(seconds / 2), "--precision",
               "0.05" if options.quick else "0.01"]
-    with Run(lab, set_up, "--memory", PKTGEN_MIB, "--trials", trials, "--duration", seconds,
+    kind = IoRun if set_up.mode == "IO" else Run
+    with kind(lab, set_up, "--memory", PKTGEN_MIB, "--trials", trials, "--duration", seconds,
              "--pdr-loss", PDR_LOSS, *search, *words, core=options.cores[1],
              preferred=True) as run:
         result = run.result(seconds=300)
-        version = run.gateway.ctl("version", check=False).stdout.strip()
+        version = "dpdk-testpmd"
+        if set_up.mode != "IO":
+            version = run.gateway.ctl("version", check=False).stdout.strip()
     return result, version
 
 

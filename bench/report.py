@@ -100,13 +100,16 @@ def pcap_rows(folder):
 
 
 def memif_rows(folder):
-    rows = [row for row in read(folder, "endtoend").get("rows", []) if row.get("target_mpps")]
+    measured = read(folder, "endtoend").get("rows", [])
+    rows = [row for row in measured if row.get("target_mpps")]
     made = []
     for flows, target in MEMIF_MPPS_MIN.items():
         found = next((row for row in rows if row["flows"] == flows), {})
         row = value_row("one lcore over memif, FULL_NAT IPv4 UDP", flows, found.get("best_mpps"),
                         target, "Mpps", at_least=True)
         row["loss_ratio"] = found.get("best_loss_ratio")
+        row["testpmd_io"] = next((io.get("best_mpps") for io in measured
+                                  if io.get("mode") == "IO" and io["flows"] == flows), None)
         row["met"] = row["met"] and (row["loss_ratio"] or 0) <= LOSS_MAX
         made.append(row)
     return made
@@ -144,6 +147,8 @@ def reason_of(row, reasons):
     if row["measured_ratio"] is None and row.get("measured") is None:
         return "not measured: its bench left no figure"
     noted = reasons.get(f"{row['name']}, {row['flows']} flows", reasons.get(row["name"]))
+    if noted and row.get("testpmd_io"):
+        noted += f"; testpmd io in sluiced's place, same run: {row['testpmd_io']:.2f}"
     return noted or "no reason is known; write it into bench/reasons.json"
 
 

@@ -36,7 +36,7 @@ class SetUp:
     """What a run needs to know of both ends."""
 
     version: int = 4          # of IP
-    mode: str = "FULL_NAT"
+    mode: str = "FULL_NAT"    # or DNAT; IO: testpmd in the gateway's place, see IoRun
     protocol: str = "UDP"
     flows: int = 1000         # what tables have room for, twice
     backends: int = 4
@@ -93,24 +93,27 @@ def manifest(set_up):
     return made
 
 
-def lcore_thread(process, cpu):
-    """PID/TID of a forwarding thread."""
+def lcore_thread(process, lcore):
+    """PID/TID of a forwarding thread; sluiced's lcores have the numbers of their CPUs."""
     for task in os.listdir(f"/proc/{process.pid}/task"):
         with open(f"/proc/{process.pid}/task/{task}/comm", encoding="ascii") as comm:
-            if comm.read().strip() == f"rte-worker-{cpu}":
+            if comm.read().strip() == f"rte-worker-{lcore}":
                 return f"{process.pid}/{task}"
-    raise AssertionError(f"sluiced has no thread for lcore {cpu}")
+    raise AssertionError(f"there is no thread for lcore {lcore}")
 
 
 def pktgen_argv(directory, set_up, *words, core=1):
     """The generator's command; the last words are the caller's."""
-    source = "client" if set_up.mode == "DNAT" else SNAT[set_up.version]
+    source = {"FULL_NAT": SNAT[set_up.version], "DNAT": "client", "IO": "any"}[set_up.mode]
+    vip, port = VIP[set_up.version], PORT
+    if set_up.mode == "IO":  # nobody translates: clients ask the backend itself
+        vip, port = set_up.backend(0), TARGET_PORT
     pages = [] if set_up.hugepages else ["--no-hugepages"]
     queues = ["--rss-queues", len(set_up.lcores)] if len(set_up.lcores) > 1 else []
     argv = [PKTGEN, "--client-port", device(0, "server", directory, set_up),
             "--backend-port", device(1, "server", directory, set_up), "--core", core,
-            "--protocol", set_up.protocol.lower(), "--vip", VIP[set_up.version],
-            "--vip-port", PORT, "--backend", set_up.backend(0), "--backends", set_up.backends,
+            "--protocol", set_up.protocol.lower(), "--vip", vip,
+            "--vip-port", port, "--backend", set_up.backend(0), "--backends", set_up.backends,
             "--target-port", TARGET_PORT, "--source", source,
             "--descriptors", 1 << set_up.ring_log2, "--client-mac", CLIENT_MAC,
             "--backend-mac", BACKEND_MAC, "--json", "--linger", 60, *pages, *queues, *words]
@@ -131,17 +134,16 @@ def prefer(process):
         pathlib.Path(f"/proc/{process.pid}/autogroup").write_text("-20", encoding="ascii")
 
 
-class Run:
-    """One generator and one gateway, for one measurement. A context manager."""
+class Generator:
+    """sluice-pktgen, waiting for who forwards; it has the memif sockets, so it comes first."""
 
     def __init__(self, lab, set_up, *words, core=1, preferred=False):
-        self._directory = pathlib.Path(tempfile.mkdtemp(dir=lab.directory))
-        watched = self._directory / "lcore"
-        # The generator has the memif sockets, so it comes first; it goes on when the VIP answers.
-        self._log = self._directory / "pktgen.log"
+        self.directory = pathlib.Path(tempfile.mkdtemp(dir=lab.directory))
+        self.watched = self.directory / "lcore"
+        self._log = self.directory / "pktgen.log"
         with open(self._log, "wb") as log:
             self.process = lab.spawn(
-                pktgen_argv(self._directory, set_up, "--watch", watched, *words, core=core),
+                pktgen_argv(self.directory, set_up, "--watch", self.watched, *words, core=core),
                 stdout=subprocess.PIPE, stderr=log, text=True)
         if preferred:
             prefer(self.process)
@@ -149,22 +151,10 @@ class Run:
                    "sluice-pktgen waiting for its gateway")
         if self.process.poll() is not None:
             raise CommandFailed(f"sluice-pktgen: {self.log()}")
-        namespace = lab.namespace(f"gateway-{self._directory.name}")
-        self.gateway = Gateway(namespace, self._directory, config(self._directory, set_up)).start()
-        if preferred:
-            prefer(self.gateway.process)
-            for task in os.listdir(f"/proc/{self.gateway.process.pid}/task"):
-                os.setpriority(os.PRIO_PROCESS, int(task), -20)
-        watched.write_text(lcore_thread(self.gateway.process, set_up.lcores[0]), encoding="ascii")
-        self.gateway.apply(manifest(set_up))
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        # The gateway first: one that polls while its memif peer goes may crash.
+    def stop(self):
+        """After the other end: one that polls while its memif peer goes may crash."""
         try:
-            self.gateway.stop()
             self.process.wait(10)
         finally:
             self.process.kill()
@@ -194,3 +184,82 @@ class Run:
     def log(self):
         """What the generator said for people."""
         return self._log.read_text(errors="replace")
+
+
+class Run:
+    """One generator and one gateway, for one measurement. A context manager."""
+
+    def __init__(self, lab, set_up, *words, core=1, preferred=False):
+        self._generator = Generator(lab, set_up, *words, core=core, preferred=preferred)
+        # It goes on when the VIP answers.
+        directory = self._generator.directory
+        namespace = lab.namespace(f"gateway-{directory.name}")
+        self.gateway = Gateway(namespace, directory, config(directory, set_up)).start()
+        if preferred:
+            prefer(self.gateway.process)
+            for task in os.listdir(f"/proc/{self.gateway.process.pid}/task"):
+                os.setpriority(os.PRIO_PROCESS, int(task), -20)
+        self._generator.watched.write_text(
+            lcore_thread(self.gateway.process, set_up.lcores[0]), encoding="ascii")
+        self.gateway.apply(manifest(set_up))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.gateway.stop()
+        finally:
+            self._generator.stop()
+
+    def result(self, seconds=60):
+        """What the generator printed; it stays for as long as the gateway."""
+        return self._generator.result(seconds)
+
+    def log(self):
+        """What the generator said for people."""
+        return self._generator.log()
+
+
+class IoRun:
+    """The generator, and dpdk-testpmd in the gateway's place, which hands each packet on as it is:
+    what the two ports and the generator can carry at most. A context manager."""
+
+    def __init__(self, lab, set_up, *words, core=1, preferred=False):
+        self._generator = Generator(lab, set_up, "--gateway-mac", GATEWAY_MAC, "--no-open", *words,
+                                    core=core, preferred=preferred)
+        directory, cpu = self._generator.directory, set_up.lcores[0]
+        ports = [word for number in (0, 1)
+                 for word in ("--vdev", device(number, "client", directory, set_up))]
+        descriptors = 1 << set_up.ring_log2
+        self._process = lab.spawn(
+            ["dpdk-testpmd", "--lcores", f"0@{cpu},1@{cpu}", "--main-lcore", "0", "--in-memory",
+             "--no-telemetry", "--no-pci", f"--file-prefix={directory.name}",
+             "-m", str(set_up.memory_mib), *ports, "--", "--interactive", "--auto-start",
+             "--nb-cores=1", "--forward-mode=io", "--burst=64", f"--rxd={descriptors}",
+             f"--txd={descriptors}", f"--total-num-mbufs={3 * descriptors}"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, text=True)
+        if preferred:
+            prefer(self._process)
+        wait_until(self._forwards, 30, "dpdk-testpmd's forwarding lcore")
+        self._generator.watched.write_text(lcore_thread(self._process, 1), encoding="ascii")
+
+    def _forwards(self):
+        with contextlib.suppress(AssertionError):
+            return bool(lcore_thread(self._process, 1))
+        return False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self._process.communicate("quit\n", timeout=10)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._generator.stop()
+
+    def result(self, seconds=60):
+        """What the generator printed."""
+        return self._generator.result(seconds)

@@ -95,6 +95,17 @@ def test_a_rate_with_too_much_loss_is_no_rate(tmp_path):
     assert list(missed(tmp_path)) == ["one lcore over memif, FULL_NAT IPv4 UDP"]
 
 
+def test_a_miss_over_memif_tells_what_testpmd_carries_there(tmp_path):
+    everything(tmp_path)
+    write(tmp_path, "endtoend", {"rows": [
+        {"name": "x", "flows": flows, "target_mpps": mpps, "best_mpps": mpps - 1}
+        for flows, mpps in report.MEMIF_MPPS_MIN.items()] + [
+            {"name": "y", "flows": 1_000, "mode": "IO", "best_mpps": 12.345}]})
+    rows = rows_of(tmp_path, {"one lcore over memif, FULL_NAT IPv4 UDP": "the ports"})
+    assert [row["reason"] for row in rows[:2]] == [
+        "the ports; testpmd io in sluiced's place, same run: 12.35", "the ports"]
+
+
 def test_misses_come_first_and_with_their_reason(tmp_path):
     everything(tmp_path)
     pipeline = json.loads((tmp_path / "pipeline_bench.json").read_text())
