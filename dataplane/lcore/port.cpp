@@ -3,6 +3,7 @@
 
 #include "dataplane/lcore/eal.h"
 #include "dataplane/lcore/nic_ops.h"
+#include "dataplane/lcore/packet_pool.h"
 #include "dataplane/snapshot/limits.h"
 
 #include <rte_errno.h>
@@ -178,13 +179,14 @@ void Port::set_up_queues(unsigned lcores, const std::string& setting) {
                              : std::max<unsigned>(2048, RTE_ALIGN_CEIL(settings_.mtu + 64U, 1024));
   const auto room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + bytes);
   const std::string name = "rx_" + settings_.name;
-  pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, socket_);
+  const bool dense = driver_ == "net_af_xdp";
+  pool_ = make_packet_pool(name, mbufs, 256, room, socket_, dense);
   if (pool_ == nullptr && socket_ != SOCKET_ID_ANY) {
     // No memory is reserved there; another node's is better than none.
     requests_.push_back({"memory of NUMA node " + std::to_string(socket_), false,
                          "none is left there, another node's is used"});
     socket_ = SOCKET_ID_ANY;
-    pool_ = rte_pktmbuf_pool_create(name.c_str(), mbufs, 256, 0, room, socket_);
+    pool_ = make_packet_pool(name, mbufs, 256, room, socket_, dense);
   }
   if (pool_ == nullptr) {
     throw StartFault("dataplane.memory: no room for " + std::to_string(mbufs) + " packet buffers " +

@@ -3,6 +3,7 @@
 // and steer nothing, stand behind a software NIC with a queue for each lcore. SLUICE_TEST_NIC says
 // what it can: "rss", "rss_own_key", "sides", "rules" or "none". So the end-to-end tests run over
 // each way of steering.
+#include "dataplane/lcore/packet_pool.h"
 #include "tests/support/test_nic.h"
 
 #include <rte_ethdev.h>
@@ -39,8 +40,8 @@ class WiredNic {
  public:
   WiredNic(const std::string& name, std::uint16_t wire)
       : name_(name), wire_(wire), nic_("nic_" + name, kQueues, wanted_model()) {
-    pool_ = rte_pktmbuf_pool_create(("wire_" + name).c_str(), 16'383, 0, 0,
-                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    pool_ = make_packet_pool("wire_" + name, 16'383, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY,
+                             name.starts_with("net_af_xdp"));
     rte_eth_conf conf{};
     started_ = pool_ != nullptr && rte_eth_dev_configure(wire_, 1, 1, &conf) == 0 &&
                rte_eth_rx_queue_setup(wire_, 0, 1024, SOCKET_ID_ANY, nullptr, pool_) == 0 &&
