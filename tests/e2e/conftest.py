@@ -36,7 +36,7 @@ def shared_testbed(driver):
     with Lab() as lab:
         testbed = Testbed(lab, driver)
         yield testbed
-        testbed.gateway.stop()
+        testbed.gateway.finish()
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ def kept(testbed):
         for prefix, gateway in ways:
             backend.ip("route", "replace", prefix, "via", gateway)
     testbed.gateway.apply(manifest)
+    before = testbed.gateway.drops()["transit"]
     yield manifest
+    # A reply bears the client's address: where its flow is not known it is in transit.
+    assert testbed.gateway.drops()["transit"] == before, "a reply came to the wrong lcore"
     testbed.gateway.ctl("delete service kept")
     for backend in testbed.backends.values():
         for prefix, _ in ways:

@@ -38,13 +38,13 @@ def syn(to_mac, number):
 def small(lab, driver):
     """A gateway with room for 4,000 flows, a tenth of them half-open."""
     testbed = Testbed(lab, driver)
-    testbed.gateway.stop()
+    testbed.gateway.finish()
     testbed.gateway.config["dataplane"] |= {"flows_ipv4": 4_000, "half_open_percent": 10}
     testbed.topology.start_gateway()
     testbed.host.ip("route", "add", f"{SPOOFED}/16", "via", "192.0.2.2", "dev", "wan0")
     testbed.gateway.apply(web())
     yield testbed
-    testbed.gateway.stop()
+    testbed.gateway.finish(ended_flows=True)  # of half-open flows that were evicted
 
 
 def test_a_flood_of_half_open_flows_breaks_none_of_1000_established_connections(small):

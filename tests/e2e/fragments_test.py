@@ -210,7 +210,7 @@ def narrow(driver):
     with Lab() as lab:
         testbed = Testbed(lab, driver, NarrowTopology)
         yield testbed
-        testbed.gateway.stop()
+        testbed.gateway.finish()
 
 
 def test_what_is_too_large_for_the_backends_side_goes_there_in_fragments(narrow):

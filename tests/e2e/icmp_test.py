@@ -82,7 +82,7 @@ def far(driver):
     with Lab() as lab:
         testbed = FarTestbed(lab, driver)
         yield testbed
-        testbed.gateway.stop()
+        testbed.gateway.finish()
 
 
 # ---- errors about flows
@@ -183,7 +183,7 @@ def narrow(driver):
         topology.gateway.apply(service("web", (VIP_V4, VIP_V6), [HTTP],
                                        ["10.10.0.11", "2001:db8:10::11"]))
         yield topology
-        topology.gateway.stop()
+        topology.gateway.finish()
 
 
 @FAMILIES
@@ -263,7 +263,7 @@ def test_a_connection_the_gateway_forgot_is_reset(testbed, vip):
         client.connect((vip, 7))
         client.send(b"hello")
         client.recv(100)
-        testbed.gateway.stop()
+        testbed.gateway.finish()
         testbed.topology.start_gateway()
         testbed.gateway.apply(refusing(), service("web", (VIP_V4, VIP_V6), [ECHO_TCP],
                                                   ["10.10.0.11", "2001:db8:10::11"]))

@@ -101,7 +101,7 @@ def test_sigterm_under_load_ends_within_seconds(lab, driver):
     testbed = Testbed(lab, driver)
     load = Wrk(testbed.client, url(VIP_V4), seconds=3)
     time.sleep(1)
-    testbed.gateway.stop(seconds=10)
+    testbed.gateway.finish(seconds=10)
     load.process.terminate()
     load.process.communicate()
 
@@ -120,7 +120,7 @@ def test_addresses_and_routes_survive_a_restart_and_it_serves_again(lab, driver)
                 for twin in ("wan0", "lan0")]
 
     before = twins()
-    testbed.gateway.stop()
+    testbed.gateway.finish()
     # Nothing is configured again: the addresses are still on the twins.
     testbed.gateway.start()
     testbed.gateway.apply(web())
@@ -128,7 +128,7 @@ def test_addresses_and_routes_survive_a_restart_and_it_serves_again(lab, driver)
     for vip in (VIP_V4, VIP_V6):
         assert sum(curl_many(testbed.client, url(vip), 20).values()) == 20
         assert ask_udp(testbed.client, vip)[3] == b"hello"
-    testbed.gateway.stop()
+    testbed.gateway.finish()
 
 
 def test_a_killed_gateway_can_be_started_again(lab, driver):
@@ -137,4 +137,4 @@ def test_a_killed_gateway_can_be_started_again(lab, driver):
     testbed.gateway.start()
     testbed.gateway.apply(web())
     assert sum(curl_many(testbed.client, url(VIP_V4), 10).values()) == 10
-    testbed.gateway.stop()
+    testbed.gateway.finish()

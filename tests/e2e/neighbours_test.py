@@ -93,7 +93,7 @@ def test_snat_addresses_are_announced_to_the_backends(lab, driver):
         frames = sniff(lan, 4)
     assert len(gratuitous_arps(frames, SNAT_V4)) == 3
     assert len(unsolicited_advertisements(frames, SNAT_V6)) == 3
-    topology.gateway.stop()
+    topology.gateway.finish()
 
 
 @FAMILIES
@@ -113,7 +113,7 @@ def test_the_first_packets_of_a_gateway_without_neighbours_are_not_lost(lab, dri
                                                                        backend):
     cold = Testbed(lab, driver)
     assert ask_udp(cold.client, vip, text=b"first")[3] == b"first"
-    cold.gateway.stop()
+    cold.gateway.finish()
 
 
 @FAMILIES

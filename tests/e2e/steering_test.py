@@ -24,7 +24,7 @@ def steered(driver, request):
     with Lab() as lab:
         testbed = Testbed(lab, driver)
         yield request.param, testbed
-        testbed.gateway.stop()
+        testbed.gateway.finish()
     patch.undo()
 
 

@@ -39,7 +39,7 @@ def vlan_testbed(driver):
     with Lab() as lab:
         testbed = Testbed(lab, driver, topology=Tagged)
         yield testbed
-        testbed.gateway.stop()
+        testbed.gateway.finish()
 
 
 def talk(testbed, frame, wanted, seconds=5):

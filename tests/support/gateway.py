@@ -22,6 +22,9 @@ LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 NICS = {"rss": "inverse_rss", "rss_own_key": "inverse_rss", "sides": "inverse_rss",
         "rules": "rte_flow", "none": "handoff"}
 NIC = ""
+# Drops of replies that came to the wrong lcore: on their way to the right one, or, were they not
+# sent there, for want of their flow.
+REPLIES_LOST = ("handoff_full", "snat_no_flow", "icmp_no_flow")
 
 
 def choose_nic(nic):
@@ -107,6 +110,19 @@ class Gateway:
             raise CommandFailed(f"sluiced ended with {code} on SIGTERM:\n{self.log()}")
         if self.socket.exists():
             raise CommandFailed(f"sluiced left {self.socket} behind")
+
+    def finish(self, seconds=20, ended_flows=False):
+        """stop(), and the claim that no reply was dropped for coming to the wrong lcore.
+        `ended_flows`: flows were ended before their replies, which then are nobody's."""
+        lost = {reason: packets for reason, packets in self.drops().items()
+                if reason in REPLIES_LOST[:1 if ended_flows else None] and packets}
+        self.stop(seconds)
+        if lost:
+            raise CommandFailed(f"replies were dropped: {lost}")
+
+    def drops(self):
+        """Packets dropped, by reason."""
+        return {row["reason"]: int(row.get("packets", 0)) for row in self.get("get", "drops")["drops"]}
 
     def kill(self):
         """As the kernel does when memory is short; DPDK's empty runtime directory stays behind."""
