@@ -357,8 +357,9 @@ void Reconciler::publish() {
     next->addresses = std::make_shared<AddressTable>(next->addresses->with(changes));
   }
   note_baselines(services);
-  published_ = next;
+  const std::shared_ptr<const Snapshot> before = std::exchange(published_, next);
   last_ticket_ = dataplane_.publish(published_);
+  steer_vips(changes, *before);
   if (denied_changed_) {
     std::vector<DeniedSource> denied;
     for (const auto& [key, sources] : denied_) {
@@ -374,6 +375,27 @@ void Reconciler::publish() {
     waiting_.push_back(std::move(write));
   }
   unpublished_.clear();
+}
+
+// Of what clients send to, while flows of it may live.
+void Reconciler::steer_vips(const std::vector<AddressTable::Change>& changes,
+                            const Snapshot& before) {
+  const auto is_vip = [](const AddressEntry* entry) {
+    return entry != nullptr &&
+           (entry->kind == AddressKind::kVip || entry->kind == AddressKind::kWithdrawn);
+  };
+  std::vector<IpAddress> gained;
+  std::vector<IpAddress> lost;
+  for (const AddressTable::Change& change : changes) {
+    const bool was = is_vip(before.addresses->find(change.address));
+    const bool is = is_vip(change.entry.get());
+    if (was != is) {
+      (is ? gained : lost).push_back(change.address);
+    }
+  }
+  if (!gained.empty() || !lost.empty()) {
+    dataplane_.change_vips(gained, lost);
+  }
 }
 
 // The lcores' counters go on when a number is used again: what its new holder counts from.

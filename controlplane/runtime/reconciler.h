@@ -102,6 +102,7 @@ class Reconciler {
   void carry_out(const model::Plan& plan);
   void note_denied(const ChangeLog::Key& key, const model::Service& service);
   void publish();
+  void steer_vips(const std::vector<AddressTable::Change>& changes, const Snapshot& before);
   void note_baselines(const model::ServiceCompiler::Built& services);
   void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);

@@ -9,6 +9,7 @@
 #include "dataplane/lcore/random.h"
 #include "dataplane/lcore/rcu.h"
 #include "dataplane/lcore/steering.h"
+#include "dataplane/lcore/vip_rules.h"
 #include "dataplane/lcore/worker.h"
 
 #include <rte_launch.h>
@@ -95,6 +96,7 @@ struct Dataplane::Parts {
 
   ~Parts() {
     drop_rules.reset();
+    vip_rules.reset();
     steering.reset();  // their rules, while the devices are there
     for (const auto& port : ports) {
       if (port != nullptr) {
@@ -122,10 +124,13 @@ struct Dataplane::Parts {
     }
     steering = std::make_unique<PortsSteering>(devices, lcores, rss_keys, settings.snat);
     std::vector<std::uint16_t> ids;
-    for (const SteeredPort& device : devices) {
-      ids.push_back(device.id);
+    std::vector<VipRules::Device> with_rules;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      ids.push_back(devices[i].id);
+      with_rules.push_back({devices[i].id, steering->port(i).vip_rss});
     }
     drop_rules = std::make_unique<DropRules>(ids);
+    vip_rules = std::make_unique<VipRules>(with_rules);
     for (std::size_t i = 0; i < ports.size() && lcores > 1; ++i) {
       if (ports[i] != nullptr) {
         const PortSteering& how = steering->port(steered[i]);
@@ -214,6 +219,9 @@ struct Dataplane::Parts {
     state.steering = std::string(name_of(refuted ? Steering::kHandoff : how.method)) + ": " +
                      (refuted ? "the device's hashes are not those of its key" : how.why);
     state.requests.insert(state.requests.end(), how.requests.begin(), how.requests.end());
+    if (const auto told = vip_rules->told(steered[port])) {
+      state.requests.push_back(*told);
+    }
   }
 
   // A command that is not answered in time is kept until it is: the lcore may still write to it.
@@ -248,6 +256,7 @@ struct Dataplane::Parts {
   std::vector<std::size_t> steered;          // by port: which of PortsSteering's
   std::unique_ptr<PortsSteering> steering;
   std::unique_ptr<DropRules> drop_rules;
+  std::unique_ptr<VipRules> vip_rules;
   std::vector<std::string> notices;
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
@@ -337,6 +346,11 @@ std::vector<PortFacts> Dataplane::port_facts() const {
 
 std::shared_ptr<const Ownership> Dataplane::ownership() const {
   return parts_->steering->ownership();
+}
+
+void Dataplane::change_vips(const std::vector<IpAddress>& gained,
+                            const std::vector<IpAddress>& lost) {
+  parts_->vip_rules->change(gained, lost);
 }
 
 void Dataplane::set_denied(const std::vector<DeniedSource>& denied) {

@@ -38,7 +38,7 @@ struct DataplaneSettings {
   std::vector<unsigned> lcores;  // CPU numbers, one worker each
   std::uint64_t memory_bytes = 512ULL << 20U;
   bool hugepages = true;
-  std::uint32_t idle_sleep_us = 0;        // longest wait of an idle lcore; 0: never
+  std::uint32_t idle_sleep_us = 0;  // longest wait of an idle lcore; 0: never
   IdleWait idle_wait = IdleWait::kAuto;
   std::uint32_t flows_ipv4 = 0;  // per lcore
   std::uint32_t flows_ipv6 = 0;
@@ -146,6 +146,9 @@ class Dataplane {
   // All that is denied, for devices that drop it themselves; the snapshot says it to the lcores. On
   // return no device drops what is not in it. From one thread.
   void set_denied(const std::vector<DeniedSource>& denied);
+  // Addresses that clients send to from now on, and that they do not any more, for devices that
+  // tell clients' packets by them.
+  void change_vips(const std::vector<IpAddress>& gained, const std::vector<IpAddress>& lost);
   // The ports whose link went up or down since the last call, VLANs included; their twins' carrier
   // has followed, so that the kernel's routes do. From one thread.
   struct LinkChange {

@@ -92,6 +92,14 @@ class Pattern {
   rte_flow_item_udp udp_mask_{};
 };
 
+// Some devices refuse to hash what the pattern rules out.
+std::uint64_t fields_of(const FlowMatch& match) {
+  const bool tcp = match.protocol == kProtocolTcp;
+  return match.family == Family::kIpv4
+             ? (tcp ? RTE_ETH_RSS_NONFRAG_IPV4_TCP : RTE_ETH_RSS_NONFRAG_IPV4_UDP)
+             : (tcp ? RTE_ETH_RSS_NONFRAG_IPV6_TCP : RTE_ETH_RSS_NONFRAG_IPV6_UDP);
+}
+
 std::string words_of(int result, const rte_flow_error& error) {
   const std::string reason = rte_strerror(result < 0 ? -result : result);
   return error.message == nullptr ? reason : std::string(error.message) + " (" + reason + ")";
@@ -104,6 +112,21 @@ bool FlowRules::to_queue(const FlowMatch& match, std::uint16_t queue, std::uint3
   to.index = queue;
   rte_flow_action actions[2]{};
   actions[0].type = RTE_FLOW_ACTION_TYPE_QUEUE;
+  actions[0].conf = &to;
+  actions[1].type = RTE_FLOW_ACTION_TYPE_END;
+  return make(match, priority, actions);
+}
+
+bool FlowRules::spread(const FlowMatch& match, const RuleRss& rss, std::uint32_t priority) {
+  rte_flow_action_rss to{};
+  to.func = RTE_ETH_HASH_FUNCTION_TOEPLITZ;
+  to.types = fields_of(match) | rss.side;
+  to.key_len = rss.key_bytes;
+  to.key = rss.key.bytes.data();
+  to.queue_num = static_cast<std::uint32_t>(rss.queues.size());
+  to.queue = rss.queues.data();
+  rte_flow_action actions[2]{};
+  actions[0].type = RTE_FLOW_ACTION_TYPE_RSS;
   actions[0].conf = &to;
   actions[1].type = RTE_FLOW_ACTION_TYPE_END;
   return make(match, priority, actions);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/net/address.h"
+#include "dataplane/net/toeplitz.h"
 
 #include <cstdint>
 #include <optional>
@@ -30,9 +31,18 @@ struct FlowMatch {
   std::optional<MaskedPort> destination_port = std::nullopt;
 };
 
-// The rte_flow rules of one device: eth / ipv4|ipv6 / tcp|udp, to a queue or dropped, and nothing
-// else. Never the rss action: net_tap dies of it. They are validated before they are made; a device
-// that refuses either says why, and has none of that rule.
+// RSS for the packets of a rule alone: its own side, key and indirection table.
+struct RuleRss {
+  std::uint64_t side = 0;  // RTE_ETH_RSS_* bits that leave one side of the tuple out
+  std::uint8_t key_bytes = 0;
+  ToeplitzKey key;
+  std::vector<std::uint16_t> queues;  // by the low bits of the hash; a power of two of them
+};
+
+// The rte_flow rules of one device: eth / ipv4|ipv6 / tcp|udp, to a queue, spread or dropped, and
+// nothing else. They are validated before they are made; a device that refuses either says why, and
+// has none of that rule. Spreading is asked of no device that does not offer RSS of one side, since
+// net_tap, which does not, dies of the question.
 class FlowRules {
  public:
   static constexpr std::size_t kRulesMax = 1024;
@@ -47,6 +57,7 @@ class FlowRules {
 
   // 0 is the highest priority. False when it is refused; why() tells.
   [[nodiscard]] bool to_queue(const FlowMatch& match, std::uint16_t queue, std::uint32_t priority);
+  [[nodiscard]] bool spread(const FlowMatch& match, const RuleRss& rss, std::uint32_t priority);
   [[nodiscard]] bool drop(const FlowMatch& match);
   [[nodiscard]] const std::string& why() const { return why_; }
   [[nodiscard]] std::size_t size() const { return made_.size(); }

@@ -2,6 +2,7 @@
 #include "dataplane/lcore/steering.h"
 
 #include "dataplane/lcore/nic_ops.h"
+#include "dataplane/lcore/vip_rules.h"
 #include "dataplane/net/headers.h"
 
 #include <algorithm>
@@ -26,8 +27,19 @@ SideLayout layout_of(const std::string& driver) {
   return compact ? SideLayout::kCompact : SideLayout::kInPlace;
 }
 
+// What a device hashes of most packets; one that faces both sides has rules for the others.
 std::uint64_t side_of(Faces faces) {
   return faces == Faces::kClients ? kSourceOnly : kDestinationOnly;
+}
+
+bool faces_both(const SteeredPort& port) {
+  return port.faces == Faces::kBoth;
+}
+
+bool offers(std::uint16_t port, std::uint64_t fields) {
+  rte_eth_dev_info info{};
+  nic_ops.info_get(port, &info);
+  return (info.flow_type_rss_offloads & fields) == fields;
 }
 
 bool same_tuple_key(const ToeplitzKey& a, const ToeplitzKey& b) {
@@ -55,8 +67,12 @@ std::string words_of(const FlowMatch& match) {
 }  // namespace
 
 std::optional<RssRequest> rss_request(const PortSettings& settings, const rte_eth_dev_info& info) {
-  const bool wanted =
-      settings.steering == Steering::kAuto || settings.steering == Steering::kInverseRss;
+  // Under rte_flow for what rules for VIPs leave to it.
+  const bool sides = (info.flow_type_rss_offloads & (kSourceOnly | kDestinationOnly)) ==
+                     (kSourceOnly | kDestinationOnly);
+  const bool wanted = settings.steering == Steering::kAuto ||
+                      settings.steering == Steering::kInverseRss ||
+                      (settings.steering == Steering::kRteFlow && sides);
   // Drivers that tell no length have 40 bytes (rte_eth_rss_conf).
   const unsigned key_bytes = info.hash_key_size == 0 ? 40 : info.hash_key_size;
   const bool can = (info.flow_type_rss_offloads & kTupleFields) == kTupleFields &&
@@ -82,7 +98,7 @@ PortsSteering::PortsSteering(std::vector<SteeredPort> ports, unsigned lcores,
   const bool by_rules = std::any_of(ports_.begin(), ports_.end(), [](const SteeredPort& port) {
     return port.wanted == Steering::kRteFlow;
   });
-  if (!by_rules && steer_by_rss()) {
+  if (by_rules ? steer_by_vip_rules() : steer_by_rss()) {
     return;
   }
   if (steer_by_rules(snat)) {
@@ -100,10 +116,10 @@ void PortsSteering::refuse(std::size_t i, const std::string& what, const std::st
   steerings_[i].why = why;
 }
 
-PortsSteering::Devices PortsSteering::read_devices() {
+PortsSteering::Devices PortsSteering::read_devices(Steering method) {
   Devices devices(ports_.size());
   for (std::size_t i = 0; i < ports_.size(); ++i) {
-    if (!wants(i, Steering::kInverseRss)) {
+    if (!wants(i, method)) {
       steerings_[i].why = "as configured";
       continue;
     }
@@ -171,13 +187,9 @@ void PortsSteering::agree_on_reta(Devices& devices, OwnerRule& rule) {
 bool PortsSteering::hash_sides(Devices& devices, OwnerRule& rule) {
   std::optional<SideLayout> layout;
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    rte_eth_dev_info info{};
-    nic_ops.info_get(ports_[i].id, &info);
-    const std::uint64_t side = side_of(ports_[i].faces);
     const SideLayout own = layout_of(ports_[i].driver);
-    if (!devices[i] || ports_[i].faces == Faces::kBoth ||
-        (info.flow_type_rss_offloads & side) != side || (layout && *layout != own) ||
-        (own == SideLayout::kInPlace && devices[i]->key_is_fixed())) {
+    if (!devices[i] || !offers(ports_[i].id, side_of(ports_[i].faces)) ||
+        (layout && *layout != own) || (own == SideLayout::kInPlace && devices[i]->key_is_fixed())) {
       return false;
     }
     layout = own;
@@ -188,7 +200,7 @@ bool PortsSteering::hash_sides(Devices& devices, OwnerRule& rule) {
   }
   bool all = true;
   for (std::size_t i = 0; i < devices.size() && all; ++i) {
-    const bool shifted = in_place && ports_[i].faces == Faces::kBackends;
+    const bool shifted = in_place && ports_[i].faces != Faces::kClients;
     all = devices[i]->set_key(shifted ? keys_.destination : rule.key, side_of(ports_[i].faces));
     if (!all) {
       refuse(i, "rss of one side", "the device refuses it");
@@ -236,16 +248,79 @@ void PortsSteering::note_rss(Devices& devices, const OwnerRule& rule) {
 }
 
 bool PortsSteering::steer_by_rss() {
-  Devices devices = read_devices();
+  Devices devices = read_devices(Steering::kInverseRss);
   OwnerRule rule;
   rule.input = OwnerInput::kFullTuple;
   agree_on_key(devices, rule);
   agree_on_reta(devices, rule);
-  hash_sides(devices, rule);
+  // Whole tuples bring home what goes through ports that face both sides, unless it is under DNAT,
+  // and need no rule for each VIP; those are for who wishes for rte_flow.
+  if (std::none_of(ports_.begin(), ports_.end(), faces_both)) {
+    hash_sides(devices, rule);
+  }
   if (std::none_of(devices.begin(), devices.end(), [](const auto& d) { return d.has_value(); })) {
     return false;
   }
   note_rss(devices, rule);
+  ownership_ = std::make_shared<Ownership>(lcores_, rule);
+  return true;
+}
+
+// Is the rule for a VIP one of this device's? Asked by making one, for an address no packet has.
+bool PortsSteering::takes_vip_rules(std::size_t i, const RuleRss& rss) {
+  FlowRules& rules = rules_[i];
+  bool all = true;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    IpAddress nobody;
+    nobody.family = family;
+    const bool made = make_vip_rules(rules, nobody, rss);
+    if (!made) {
+      refuse(i, "rss rules for VIPs", rules.why());
+    }
+    all = all && made;
+    rules.clear();
+  }
+  return all;
+}
+
+// All ports or none: what one leaves to port numbers decides for all.
+bool PortsSteering::steer_by_vip_rules() {
+  const bool possible = std::any_of(ports_.begin(), ports_.end(), faces_both) &&
+                        std::all_of(ports_.begin(), ports_.end(), [](const SteeredPort& port) {
+                          return port.rss && offers(port.id, kSourceOnly | kDestinationOnly);
+                        });
+  if (!possible) {
+    return false;
+  }
+  Devices devices = read_devices(Steering::kRteFlow);
+  OwnerRule rule;
+  agree_on_key(devices, rule);
+  agree_on_reta(devices, rule);
+  if (!hash_sides(devices, rule)) {
+    return false;
+  }
+  std::vector<std::optional<RuleRss>> for_vips(ports_.size());
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    if (!faces_both(ports_[i])) {
+      continue;
+    }
+    const std::vector<std::uint8_t>& reta = devices[i]->reta();
+    for_vips[i] = RuleRss{kSourceOnly, devices[i]->key_bytes(), rule.key,
+                          std::vector<std::uint16_t>(reta.begin(), reta.end())};
+    if (!takes_vip_rules(i, *for_vips[i])) {
+      return false;
+    }
+  }
+  note_rss(devices, rule);
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    if (for_vips[i]) {
+      PortSteering& steering = steerings_[i];
+      steering.method = Steering::kRteFlow;
+      steering.hash = HashInput::kEitherSide;
+      steering.why += ", and what is for a VIP by source address and port, by rules for each VIP";
+      steering.vip_rss = std::move(for_vips[i]);
+    }
+  }
   ownership_ = std::make_shared<Ownership>(lcores_, rule);
   return true;
 }

@@ -42,6 +42,7 @@ struct PortSteering {
   Steering method = Steering::kHandoff;
   std::string why;
   HashInput hash = HashInput::kNone;  // what its device hashes, by the key of `ownership`
+  std::optional<RuleRss> vip_rss;     // what rules for VIPs are to say, where they are needed
   std::vector<NicRequest> requests;
 };
 
@@ -52,8 +53,11 @@ struct PortSteering {
 //    over from. RETAs of several sizes agree by repeating the smallest. Where each port faces
 //    clients or backends alone, and each device can hash one side, the client's side decides;
 //    else the whole tuple.
-// 2. rte_flow, where no port got that far: some bits of the client's or SNAT port decide, and each
-//    device has a rule for each slice of them.
+// 2. rte_flow, where no port got that far, or where it is wished. Where a port faces both sides and
+//    all devices can hash one side, the client's side decides: the device spreads by the
+//    destination's side, and what is for a VIP by the source's, by rules that come and go with the
+//    VIPs (vip_rules.h). Else some bits of the client's or SNAT port decide, and each device has a
+//    rule for each slice of them.
 // 3. handoff.
 class PortsSteering {
  public:
@@ -70,10 +74,12 @@ class PortsSteering {
   using Devices = std::vector<std::optional<DeviceRss>>;  // by port; those that go together
   [[nodiscard]] bool steer_by_rss();
   [[nodiscard]] bool steer_by_rules(std::span<const SnatAddress> snat);
-  [[nodiscard]] Devices read_devices();
+  [[nodiscard]] bool steer_by_vip_rules();
+  [[nodiscard]] Devices read_devices(Steering method);
   void agree_on_key(Devices& devices, OwnerRule& rule);
   void agree_on_reta(Devices& devices, OwnerRule& rule);
   bool hash_sides(Devices& devices, OwnerRule& rule);
+  [[nodiscard]] bool takes_vip_rules(std::size_t i, const RuleRss& rss);
   void note_rss(Devices& devices, const OwnerRule& rule);
   bool make_rules(std::size_t i, std::span<const SnatAddress> snat);
   [[nodiscard]] bool wants(std::size_t i, Steering method) const;

@@ -28,7 +28,13 @@ enum class SideLayout : std::uint8_t {
 };
 
 // What a device hashes of the packets of one port.
-enum class HashInput : std::uint8_t { kNone, kSource, kDestination, kTuple };
+enum class HashInput : std::uint8_t {
+  kNone,
+  kSource,
+  kDestination,
+  kEitherSide,  // the source of what is for a VIP, the destination of the rest
+  kTuple,
+};
 
 enum class End : std::uint8_t { kSource, kDestination };
 
@@ -99,7 +105,7 @@ class Ownership {
                                            : of_hash(walk.hash ^ part_of_port(walk.port_at, port));
   }
 
-  // What the device of a port makes of such a packet; input is not kNone.
+  // What the device of a port makes of such a packet; input is neither kNone nor kEitherSide.
   template <typename Key>
   [[nodiscard]] std::uint32_t hash_of(const Key& key, HashInput input) const {
     if (input == HashInput::kTuple) {

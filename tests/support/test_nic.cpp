@@ -13,6 +13,7 @@
 #include <rte_udp.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -150,10 +151,14 @@ struct TestNic::Rule {
   std::uint32_t priority = 0;
   bool drop = false;
   std::uint16_t queue = 0;
+  // Spread, when there is a key.
+  std::uint64_t fields = 0;
+  std::vector<std::uint8_t> key;
+  std::vector<std::uint16_t> queues;
   std::vector<Item> items;
 
   // False for what this NIC does not know.
-  bool read(const rte_flow_item* pattern, const rte_flow_action* actions) {
+  bool read(const rte_flow_item* pattern, const rte_flow_action* actions, const NicModel& model) {
     for (; pattern->type != RTE_FLOW_ITEM_TYPE_END; ++pattern) {
       const std::size_t bytes = bytes_of(pattern->type);
       if (bytes == 0 || (pattern->spec != nullptr && pattern->mask == nullptr)) {
@@ -172,8 +177,30 @@ struct TestNic::Rule {
     if (actions->type == RTE_FLOW_ACTION_TYPE_QUEUE) {
       queue = static_cast<const rte_flow_action_queue*>(actions->conf)->index;
     }
-    return (drop || actions->type == RTE_FLOW_ACTION_TYPE_QUEUE) &&
+    const bool spreads = actions->type == RTE_FLOW_ACTION_TYPE_RSS && model.rss_rules &&
+                         read_rss(*static_cast<const rte_flow_action_rss*>(actions->conf), model);
+    return (drop || actions->type == RTE_FLOW_ACTION_TYPE_QUEUE || spreads) &&
            actions[1].type == RTE_FLOW_ACTION_TYPE_END;
+  }
+  // As strict as drivers are: of the pattern's own protocol, and a table of a power of two.
+  bool read_rss(const rte_flow_action_rss& rss, const NicModel& model) {
+    const auto is = [&](std::size_t at, rte_flow_item_type type) {
+      return items.size() > at && items[at].type == type;
+    };
+    const bool tcp = is(2, RTE_FLOW_ITEM_TYPE_TCP);
+    const std::uint64_t own =
+        is(1, RTE_FLOW_ITEM_TYPE_IPV4)
+            ? (tcp ? RTE_ETH_RSS_NONFRAG_IPV4_TCP : RTE_ETH_RSS_NONFRAG_IPV4_UDP)
+            : (tcp ? RTE_ETH_RSS_NONFRAG_IPV6_TCP : RTE_ETH_RSS_NONFRAG_IPV6_UDP);
+    fields = rss.types;
+    if ((fields & kTuple) != own || (fields & ~(kTuple | kSource | kDestination)) != 0 ||
+        rss.func != RTE_ETH_HASH_FUNCTION_TOEPLITZ || rss.level != 0 ||
+        rss.key_len != model.key_bytes || !std::has_single_bit(rss.queue_num)) {
+      return false;
+    }
+    key.assign(rss.key, rss.key + rss.key_len);
+    queues.assign(rss.queue, rss.queue + rss.queue_num);
+    return true;
   }
   static std::size_t bytes_of(rte_flow_item_type type) {
     switch (type) {
@@ -348,7 +375,7 @@ struct TestNic::Ops {
     }
     Rule rule;
     if (!nic->model_.rules || (attr->priority != 0 && !nic->model_.priorities) ||
-        !rule.read(pattern, actions)) {
+        !rule.read(pattern, actions, nic->model_)) {
       error->message = nic->model_.rules ? "not a rule of this NIC" : nullptr;
       rte_errno = nic->model_.rules ? EINVAL : ENOSYS;
       return -rte_errno;
@@ -368,7 +395,7 @@ struct TestNic::Ops {
       return nullptr;
     }
     auto rule = std::make_unique<Rule>();
-    rule->read(pattern, actions);
+    rule->read(pattern, actions, nic->model_);
     rule->priority = attr->priority;
     auto* made = reinterpret_cast<rte_flow*>(rule.get());  // NOLINT: opaque to its owner
     nic->rules_.push_back(std::move(rule));
@@ -444,6 +471,9 @@ int TestNic::arrive(rte_mbuf* mbuf) {
   const Headers headers = headers_of(mbuf);
   const std::lock_guard lock(mutex_);
   int queue = -1;
+  std::uint64_t fields = fields_;
+  std::vector<std::uint8_t> key = key_;
+  std::vector<std::uint16_t> table = reta_;
   for (const auto& rule : rules_) {
     if (rule->is_for(mbuf, headers)) {
       if (rule->drop) {
@@ -451,18 +481,23 @@ int TestNic::arrive(rte_mbuf* mbuf) {
         rte_pktmbuf_free(mbuf);
         return -1;
       }
-      queue = rule->queue;
+      if (rule->key.empty()) {
+        queue = rule->queue;
+      } else {
+        fields = rule->fields;
+        key = rule->key;
+        table = rule->queues;
+      }
       break;
     }
   }
-  if (fields_ != 0 && headers.transport != nullptr) {
-    std::vector<std::uint32_t> input = input_of(headers, fields_, model_.compact);
-    std::vector<std::uint8_t> key = key_;
+  if (fields != 0 && headers.transport != nullptr) {
+    std::vector<std::uint32_t> input = input_of(headers, fields, model_.compact);
     key.resize(input.size() * 4 + 8);
     std::uint32_t hash =
         rte_softrss(input.data(), static_cast<std::uint32_t>(input.size()), key.data());
     hash ^= model_.lies ? 0x5555'5555U : 0;
-    queue = queue >= 0 ? queue : reta_[hash & (reta_.size() - 1)];
+    queue = queue >= 0 ? queue : table[hash & (table.size() - 1)];
     if (tells_) {
       mbuf->hash.rss = hash;
       mbuf->ol_flags |= RTE_MBUF_F_RX_RSS_HASH;

@@ -33,6 +33,7 @@ struct NicModel {
   bool tells_hash = true;  // with each packet
   bool lies = false;       // its hash is by a key that it did not tell
   bool rules = false;      // to a queue, or dropped
+  bool rss_rules = false;  // of which some spread by a hash of their own
   bool priorities = true;  // of rules, more than one
   std::size_t rules_max = 1024;
   std::uint8_t own_seed = 7;  // of its own key and RETA

@@ -3,6 +3,7 @@
 // a NIC brings to the wrong lcore nevertheless is, and not lost.
 #include "dataplane/lcore/port.h"
 #include "dataplane/lcore/steering.h"
+#include "dataplane/lcore/vip_rules.h"
 #include "dataplane/lcore/worker.h"
 #include "tests/support/test_nic.h"
 #include "tests/support/world.h"
@@ -42,6 +43,13 @@ NicModel with(void (*change)(NicModel&)) {
   return nic;
 }
 
+// RSS of one side, and rules that take the other one for VIPs.
+void one_arm(NicModel& nic) {
+  nic.sides = true;
+  nic.rules = true;
+  nic.rss_rules = true;
+}
+
 const Way kWays[] = {
     {"Ixgbe", with([](NicModel&) {})},
     {"I40e", with([](NicModel& nic) {
@@ -70,6 +78,19 @@ const Way kWays[] = {
        nic.rules = true;
      }),
      Steering::kAuto, false, Steering::kRteFlow},
+    {"OneArm", with(one_arm), Steering::kRteFlow, false, Steering::kRteFlow, true},
+    {"OneArmMlx5", with([](NicModel& nic) {
+       one_arm(nic);
+       nic.compact = true;
+       nic.driver = "mlx5_pci";
+     }),
+     Steering::kRteFlow, false, Steering::kRteFlow, true},
+    {"OneArmOwnTable", with([](NicModel& nic) {
+       one_arm(nic);
+       nic.takes_reta = false;
+       nic.priorities = false;
+     }),
+     Steering::kRteFlow, false, Steering::kRteFlow, true},
     {"RulesOfOneSide", with([](NicModel& nic) { nic.rules = true; }), Steering::kRteFlow, true,
      Steering::kRteFlow, true},
 };
@@ -103,6 +124,9 @@ class Gateway {
     const std::vector<SnatAddress> snat{{world.snat, 1024, 65'536}};
     steering = std::make_unique<PortsSteering>(steered, kLcores, keys, snat);
     world.snapshot.ownership = steering->ownership();
+    vip_rules = std::make_unique<VipRules>(std::vector<VipRules::Device>{
+        {ports[0]->id(), steering->port(0).vip_rss}, {ports[1]->id(), steering->port(1).vip_rss}});
+    vip_rules->change(std::vector<IpAddress>{world.vip}, {});
     punt.add_port(nullptr, world.wan_mac);
     punt.add_port(nullptr, world.lan_mac);
     for (std::size_t i = 0; i < 2; ++i) {
@@ -127,6 +151,7 @@ class Gateway {
     rcu.publish(std::make_shared<Snapshot>(world.snapshot));
   }
   ~Gateway() {
+    vip_rules.reset();
     steering.reset();
     for (const auto& port : ports) {
       port->close();
@@ -209,6 +234,7 @@ class Gateway {
   std::vector<std::unique_ptr<TestNic>> nics;
   std::vector<std::unique_ptr<Port>> ports;
   std::unique_ptr<PortsSteering> steering;
+  std::unique_ptr<VipRules> vip_rules;
   Punt punt;
   std::vector<std::unique_ptr<LcoreCounters>> counters;
   SnapshotRcu rcu;
@@ -243,7 +269,7 @@ TEST_P(SteeredTest, NoPacketComesToTheWrongLcore) {
   EXPECT_EQ(gateway.drops(), 0U);
   EXPECT_GT(gateway.counters[0]->packets.get(), kClients) << "both have work";
   EXPECT_GT(gateway.counters[1]->packets.get(), kClients);
-  const bool tells = way.method == Steering::kInverseRss && way.nic.tells_hash;
+  const bool tells = gateway.steering->port(0).hash != HashInput::kNone && way.nic.tells_hash;
   EXPECT_LE(gateway.equal(), 4U * HashTrust::kCompared) << "then they are trusted";
   EXPECT_EQ(gateway.equal() > 0, tells);
   EXPECT_EQ(gateway.different(), 0U);
@@ -287,6 +313,24 @@ TEST_P(SteeredBadly, NothingIsLostWhenTheNicBringsPacketsToTheWrongLcore) {
   EXPECT_EQ(gateway.drops(), 0U);
   EXPECT_GT(gateway.total(&LcoreCounters::handed_over), kClients);
   EXPECT_EQ(gateway.different() > 0, way.method == Steering::kInverseRss) << "it is found out";
+}
+
+// As they are until the rule is there, and where there is no room for one.
+TEST(SteeredLate, PacketsForAVipWithoutARuleAreHandedOver) {
+  enter_own_network();
+  start_eal();
+  TestNic::install();
+  NicModel nic;
+  one_arm(nic);
+  for (const ForwardingMode mode : {ForwardingMode::kFullNat, ForwardingMode::kDnat}) {
+    Gateway gateway(Family::kIpv4, {"OneArm", nic, Steering::kRteFlow}, mode);
+    gateway.vip_rules->change({}, std::vector<IpAddress>{gateway.world.vip});
+    constexpr unsigned kClients = 400;
+    EXPECT_EQ(gateway.converse(kClients, 2), 2 * kClients);
+    EXPECT_EQ(gateway.drops(), 0U);
+    EXPECT_GT(gateway.total(&LcoreCounters::handed_over), kClients / 2);
+    EXPECT_EQ(gateway.different(), 0U) << "which side was hashed is not held against the device";
+  }
 }
 
 // A NIC whose table was changed behind our back.

@@ -227,6 +227,53 @@ TEST_F(SteeringTest, ANicWithOnePriorityHasRulesForRepliesAlone) {
   EXPECT_NE(gateway.of(0).why.find("clients' packets, which are handed over"), std::string::npos);
 }
 
+NicModel one_arm() {
+  NicModel nic;
+  nic.sides = true;
+  nic.rules = true;
+  nic.rss_rules = true;
+  return nic;
+}
+
+TEST_F(SteeringTest, APortThatFacesBothHashesDestinationsAndHasRulesForVips) {
+  const Steered gateway({{.nic = one_arm(), .steering = Steering::kRteFlow},
+                         {.nic = one_arm(), .faces = Faces::kBackends}});
+  EXPECT_EQ(gateway.of(0).method, Steering::kRteFlow) << gateway.refused(0);
+  EXPECT_EQ(gateway.of(0).hash, HashInput::kEitherSide);
+  EXPECT_EQ(gateway.input(), OwnerInput::kClientSide);
+  EXPECT_EQ(gateway.nics[0]->fields(), gateway.nics[1]->fields());
+  EXPECT_EQ(gateway.nics[0]->key(), gateway.nics[1]->key());
+  ASSERT_TRUE(gateway.of(0).vip_rss);
+  EXPECT_TRUE(std::equal(gateway.of(0).vip_rss->key.bytes.begin(),
+                         gateway.of(0).vip_rss->key.bytes.begin() + 40,
+                         gateway.keys.source.bytes.begin()));
+  EXPECT_EQ(gateway.of(0).vip_rss->queues, gateway.nics[0]->reta());
+  EXPECT_EQ(gateway.nics[0]->rules(), 0U) << "until there is a VIP";
+  EXPECT_FALSE(gateway.of(1).vip_rss) << "no client is behind it";
+  EXPECT_EQ(gateway.of(1).method, Steering::kInverseRss);
+}
+
+TEST_F(SteeringTest, PortNumbersDecideWhereOneDeviceRefusesRulesForVips) {
+  NicModel without = one_arm();
+  without.rss_rules = false;
+  const Steered gateway({{.nic = one_arm(), .steering = Steering::kRteFlow}, {.nic = without}});
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(gateway.of(i).method, Steering::kRteFlow) << gateway.refused(i);
+    EXPECT_EQ(gateway.of(i).hash, HashInput::kNone);
+    EXPECT_FALSE(gateway.of(i).vip_rss);
+    EXPECT_EQ(gateway.nics[i]->rules(), 16U);
+  }
+  EXPECT_EQ(gateway.input(), OwnerInput::kPortBits);
+  EXPECT_NE(gateway.refused(1).find("rss rules for VIPs: not a rule of this NIC"),
+            std::string::npos);
+}
+
+TEST_F(SteeringTest, RulesForVipsAreForWhoWishesForThem) {
+  const Steered gateway({{.nic = one_arm()}});
+  EXPECT_EQ(gateway.of(0).method, Steering::kInverseRss);
+  EXPECT_EQ(gateway.of(0).hash, HashInput::kTuple);
+}
+
 TEST_F(SteeringTest, RefusedRulesLeaveNothingBehindAndSayWhy) {
   NicModel none;
   none.rss = false;
