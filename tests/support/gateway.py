@@ -20,7 +20,7 @@ LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 # A software NIC before each port, with a queue for each of two lcores: what it can, and so what
 # the ports are told to do (tests/support/sluiced_test_nic.cpp).
 NICS = {"rss": "inverse_rss", "rss_own_key": "inverse_rss", "sides": "inverse_rss",
-        "rules": "rte_flow", "none": "handoff"}
+        "one_arm": "rte_flow", "rules": "rte_flow", "none": "handoff"}
 NIC = ""
 # Drops of replies that came to the wrong lcore: on their way to the right one, or, were they not
 # sent there, for want of their flow.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linked with sluiced's own main: a sluiced whose AF_PACKET and AF_XDP ports, which have one queue
 // and steer nothing, stand behind a software NIC with a queue for each lcore. SLUICE_TEST_NIC says
-// what it can: "rss", "rss_own_key", "sides", "rules" or "none". So the end-to-end tests run over
-// each way of steering.
+// what it can: "rss", "rss_own_key", "sides", "one_arm", "rules" or "none". So the end-to-end tests
+// run over each way of steering.
 #include "dataplane/lcore/packet_pool.h"
 #include "tests/support/test_nic.h"
 
@@ -27,11 +27,12 @@ NicModel wanted_model() {
   const char* given = std::getenv("SLUICE_TEST_NIC");
   const std::string_view wanted = given == nullptr ? "none" : given;
   NicModel model;
-  model.rss = wanted.starts_with("rss") || wanted == "sides";
+  model.rss_rules = wanted == "one_arm";
+  model.sides = wanted == "sides" || model.rss_rules;
+  model.rss = wanted.starts_with("rss") || model.sides;
   model.takes_key = wanted != "rss_own_key";
   model.takes_reta = model.takes_key;
-  model.sides = wanted == "sides";
-  model.rules = wanted == "rules";
+  model.rules = wanted == "rules" || model.rss_rules;
   return model;
 }
 
