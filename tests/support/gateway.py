@@ -111,11 +111,10 @@ class Gateway:
         if self.socket.exists():
             raise CommandFailed(f"sluiced left {self.socket} behind")
 
-    def finish(self, seconds=20, ended_flows=False):
-        """stop(), and the claim that no reply was dropped for coming to the wrong lcore.
-        `ended_flows`: flows were ended before their replies, which then are nobody's."""
+    def finish(self, seconds=20):
+        """stop(), and the claim that no reply was dropped for coming to the wrong lcore."""
         lost = {reason: packets for reason, packets in self.drops().items()
-                if reason in REPLIES_LOST[:1 if ended_flows else None] and packets}
+                if reason in REPLIES_LOST and packets}
         self.stop(seconds)
         if lost:
             raise CommandFailed(f"replies were dropped: {lost}")
