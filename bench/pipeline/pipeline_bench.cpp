@@ -79,16 +79,16 @@ void measure_beside_udp4(rte_mempool* pool, const char* name, std::uint8_t proto
   print(rows.back());
 }
 
-// What aging costs of a core beside so many packets a second, each of another flow than those before
-// it. As the worker does it: a turn after each burst.
+// What aging costs of a core beside so many packets a second, each of another flow than those
+// before it. As the worker does it: a turn after each burst.
 struct AgingRow {
   std::uint32_t flows;
   std::uint32_t packets_per_second;
   Summary core_share;
 };
 
-double aging_share(Gateway& gateway, Forwarding<Family::kIpv4>& bench,
-                   Aging<Family::kIpv4>& aging, std::uint32_t packets_per_second) {
+double aging_share(Gateway& gateway, Forwarding<Family::kIpv4>& bench, Aging<Family::kIpv4>& aging,
+                   std::uint32_t packets_per_second) {
   constexpr std::uint32_t kMilliseconds = 1'000;
   constexpr std::uint32_t kTurnsIdle = 100;  // a millisecond, when no packets come
   const std::uint32_t turns =

@@ -7,10 +7,11 @@
 //
 // load: all services, in transactions of a thousand, from the first call to the last answer, which
 // says that every lcore has seen it.
-// change: one endpoint changes, call to answer, one at a time, under traffic. Then `rate` of them a
-// second for `seconds`, a transaction each millisecond, as a provider folds them; what the same
-// traffic sees just before is the latency compared with. Windows of 100 ms in which somebody else
-// had the lcore's CPU for more than 50 us count for loss and not for latency; how many is told.
+// change: one endpoint changes, call to answer, one at a time, without traffic and under it. Then
+// `rate` of them a second for `seconds`, a transaction each millisecond, as a provider folds them;
+// what the same traffic sees just before is the latency compared with. Windows of 100 ms in which
+// somebody else had the lcore's CPU for more than 50 us count for loss and not for latency; how
+// many is told.
 #include "bench/publish/fleet.h"
 #include "bench/publish/gateway_process.h"
 #include "bench/publish/traffic.h"
@@ -195,6 +196,12 @@ void run(const Wanted& wanted) {
               gateway.control_seconds() - before);
   const double loaded_mib = gateway.memory_mib("VmRSS");
 
+  Writer::Changes alone = writer.change_singly(fleet, kSingleChanges / 2, kSinglePauseUs);
+  std::printf("one change at a time, no traffic: p50 %.0f us, p99 %.0f us\n",
+              percentile(alone.micros, 50), percentile(alone.micros, 99));
+  const Writer::Changes most = writer.change_steadily(fleet, wanted.rate, 2);
+  std::printf("changes, no traffic: %lu in %.2f s\n", most.confirmed, most.seconds);
+
   Traffic traffic({gateway.memif_socket(), wanted.control, kFlows,
                    std::min(kFlowServices, wanted.services), gateway.lcore_schedstat()});
   traffic.start();
@@ -233,6 +240,10 @@ void run(const Wanted& wanted) {
       {"services", static_cast<double>(wanted.services), kNoTarget, false, ""},
       {"endpoints", static_cast<double>(fleet.endpoints()), kNoTarget, false, ""},
       {"load_s", load_s, 2, false, "s"},
+      {"change_p50_us_no_traffic", percentile(alone.micros, 50), kNoTarget, false, "us"},
+      {"change_p99_us_no_traffic", percentile(alone.micros, 99), kNoTarget, false, "us"},
+      {"changes_per_s_no_traffic", static_cast<double>(most.confirmed) / most.seconds, kNoTarget,
+       false, "a second"},
       {"change_p50_us", change_p50, kNoTarget, false, "us"},
       {"change_p99_us", change_p99, 1'000, false, "us"},
       // A tick of the writer is a millisecond: the last answers come after the last tick.
