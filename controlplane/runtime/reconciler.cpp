@@ -380,6 +380,9 @@ void Reconciler::publish() {
 // Of what clients send to, while flows of it may live.
 void Reconciler::steer_vips(const std::vector<AddressTable::Change>& changes,
                             const Snapshot& before) {
+  if (!dataplane_.steers_vips()) {
+    return;
+  }
   const auto is_vip = [](const AddressEntry* entry) {
     return entry != nullptr &&
            (entry->kind == AddressKind::kVip || entry->kind == AddressKind::kWithdrawn);

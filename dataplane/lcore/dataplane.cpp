@@ -348,6 +348,10 @@ std::shared_ptr<const Ownership> Dataplane::ownership() const {
   return parts_->steering->ownership();
 }
 
+bool Dataplane::steers_vips() const {
+  return parts_->vip_rules->needed();
+}
+
 void Dataplane::change_vips(const std::vector<IpAddress>& gained,
                             const std::vector<IpAddress>& lost) {
   parts_->vip_rules->change(gained, lost);

@@ -146,8 +146,9 @@ class Dataplane {
   // All that is denied, for devices that drop it themselves; the snapshot says it to the lcores. On
   // return no device drops what is not in it. From one thread.
   void set_denied(const std::vector<DeniedSource>& denied);
-  // Addresses that clients send to from now on, and that they do not any more, for devices that
-  // tell clients' packets by them.
+  // Whether any device tells clients' packets by the address they are sent to. Then change_vips():
+  // addresses that clients send to from now on, and that they do not any more.
+  [[nodiscard]] bool steers_vips() const;
   void change_vips(const std::vector<IpAddress>& gained, const std::vector<IpAddress>& lost);
   // The ports whose link went up or down since the last call, VLANs included; their twins' carrier
   // has followed, so that the kernel's routes do. From one thread.
