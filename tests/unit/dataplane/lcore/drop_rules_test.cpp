@@ -1,41 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/drop_rules.h"
 
-#include "dataplane/lcore/port.h"
 #include "dataplane/net/headers.h"
-#include "tests/support/test_nic.h"
-#include "tests/unit/dataplane/lcore/environment.h"
+#include "tests/unit/dataplane/lcore/nic_port.h"
 
 #include <gtest/gtest.h>
 
 namespace sluice::testing {
 namespace {
 
-class DropRulesTest : public ::testing::Test {
+NicModel model_of(std::size_t rules_max) {
+  NicModel model;
+  model.rss = false;
+  model.rules = true;
+  model.rules_max = rules_max;
+  return model;
+}
+
+class DropRulesTest : public NicPortTest {
  protected:
-  static void SetUpTestSuite() {
-    enter_own_network();
-    start_eal();
-    TestNic::install();
-  }
-  explicit DropRulesTest(std::size_t rules_max = 1024) {
-    static int number = 0;
-    PortSettings settings;
-    settings.name = "drop" + std::to_string(number);
-    settings.device = "net_drop" + std::to_string(number++);
-    settings.steering = Steering::kHandoff;
-    NicModel model;
-    model.rss = false;
-    model.rules = true;
-    model.rules_max = rules_max;
-    nic = std::make_unique<TestNic>(settings.device, std::uint16_t{2}, model);
-    port = std::make_unique<Port>(settings, 2, "ports[0]");
+  explicit DropRulesTest(std::size_t rules_max = 1024) : NicPortTest(model_of(rules_max)) {
     rules = std::make_unique<DropRules>(std::vector<std::uint16_t>{port->id()});
-  }
-  ~DropRulesTest() override {
-    rules.reset();
-    EXPECT_EQ(nic->rules(), 0U);
-    port->close();
   }
   static DeniedSource denied(const char* source, std::uint16_t to = 80) {
     return {*parse_ip("203.0.113.10"), to, kProtocolTcp, *parse_prefix(source)};
@@ -50,9 +35,6 @@ class DropRulesTest : public ::testing::Test {
     return nic->arrive(pool.make(make_frame(spec))) >= 0;
   }
 
-  TestPool pool;
-  std::unique_ptr<TestNic> nic;
-  std::unique_ptr<Port> port;
   std::unique_ptr<DropRules> rules;
 };
 

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/vip_rules.h"
 
-#include "dataplane/lcore/port.h"
 #include "dataplane/net/headers.h"
 #include "dataplane/snapshot/ownership.h"
-#include "tests/support/test_nic.h"
-#include "tests/unit/dataplane/lcore/environment.h"
+#include "tests/unit/dataplane/lcore/nic_port.h"
 
 #include <rte_ethdev.h>
 
@@ -16,37 +14,22 @@
 namespace sluice::testing {
 namespace {
 
-constexpr std::uint16_t kQueues = 2;
+NicModel model_of(std::size_t rules_max) {
+  NicModel model;
+  model.sides = true;
+  model.compact = true;
+  model.rules = true;
+  model.rss_rules = true;
+  model.rules_max = rules_max;
+  return model;
+}
 
-class VipRulesTest : public ::testing::Test {
+class VipRulesTest : public NicPortTest {
  protected:
-  static void SetUpTestSuite() {
-    enter_own_network();
-    start_eal();
-    TestNic::install();
-  }
-  explicit VipRulesTest(std::size_t rules_max = 1024) {
-    static int number = 0;
-    PortSettings settings;
-    settings.name = "vips" + std::to_string(number);
-    settings.device = "net_vips" + std::to_string(number++);
-    settings.steering = Steering::kHandoff;
-    NicModel model;
-    model.sides = true;
-    model.compact = true;
-    model.rules = true;
-    model.rss_rules = true;
-    model.rules_max = rules_max;
-    nic = std::make_unique<TestNic>(settings.device, kQueues, model);
-    port = std::make_unique<Port>(settings, kQueues, "ports[0]");
+  explicit VipRulesTest(std::size_t rules_max = 1024) : NicPortTest(model_of(rules_max)) {
     const RuleRss rss{
         RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L4_SRC_ONLY, 40, kMicrosoftToeplitzKey, {0, 1}};
     rules = std::make_unique<VipRules>(std::vector<VipRules::Device>{{port->id(), rss}, {0, {}}});
-  }
-  ~VipRulesTest() override {
-    rules.reset();
-    EXPECT_EQ(nic->rules(), 0U);
-    port->close();
   }
   // In how many queues packets of many clients for an address end.
   std::size_t queues_of(const char* vip, std::uint8_t protocol) {
@@ -74,9 +57,6 @@ class VipRulesTest : public ::testing::Test {
     return parsed;
   }
 
-  TestPool pool;
-  std::unique_ptr<TestNic> nic;
-  std::unique_ptr<Port> port;
   std::unique_ptr<VipRules> rules;
 };
 
