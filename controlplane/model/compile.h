@@ -8,6 +8,7 @@
 #include "controlplane/model/withdrawn.h"
 #include "dataplane/snapshot/snapshot.h"
 
+#include <absl/container/node_hash_map.h>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -156,11 +157,11 @@ class ServiceCompiler {
   std::uint32_t ids_used_ = 0;
   std::uint32_t slots_used_ = 0;
   std::vector<std::uint8_t> incarnations_;  // by slot
-  std::map<Key, CompiledService> services_;
+  absl::node_hash_map<Key, CompiledService> services_;
   std::set<Key> draining_;  // services with a deadline and endpoints it is not past for
   std::uint64_t now_ms_ = 0;
   std::unordered_map<std::uint32_t, Owner> owners_;
-  std::unordered_map<IpAddress, std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
+  AddressMap<std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
   Withdrawn withdrawn_;
   AddressMap<std::uint32_t> backends_;  // and how many bindings point there
   std::unordered_map<EndpointSet, std::weak_ptr<const MaglevTable>, EndpointSetHash> tables_;

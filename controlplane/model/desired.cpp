@@ -129,20 +129,19 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
       faults.add(path, "duplicate frontend: " + to_string(key) + " is in " +
                            upsert_path(other->second) + " of this transaction too");
     }
-    const auto at = holders_.find(key);
-    if (at == holders_.end() ||
-        (at->second.provider == transaction.provider && moving.contains(at->second.name))) {
+    const Holder* holder = holder_of(key);
+    if (holder == nullptr ||
+        (holder->provider == transaction.provider && moving.contains(holder->name))) {
       return;
     }
-    const Holder& holder = at->second;
-    const std::string sentence = to_string(key) + " belongs to service " + to_string(holder.name) +
-                                 " of provider '" + holder.provider +
+    const std::string sentence = to_string(key) + " belongs to service " + to_string(holder->name) +
+                                 " of provider '" + holder->provider +
                                  "'; choose another address or port";
     if (!taken) {
       taken.emplace();
       taken->code = Code::kAlreadyExists;
       taken->resource = to_string(key);
-      taken->owner = holder.provider + ": " + to_string(holder.name);
+      taken->owner = holder->provider + ": " + to_string(holder->name);
       taken->message = sentence;
     }
     taken->faults.push_back({path, sentence});
@@ -203,22 +202,31 @@ void Desired::check_backends(const Transaction& transaction, const std::set<Serv
   }
 }
 
+const Desired::Holder* Desired::holder_of(const FrontendKey& key) const {
+  const auto vip = holders_.find(key.address);
+  if (vip == holders_.end()) {
+    return nullptr;
+  }
+  const auto at = vip->second.find(key.key);
+  return at == vip->second.end() ? nullptr : &at->second;
+}
+
 // A service that has this VIP and keeps it; null without one.
 const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::string& provider,
                                           const std::set<ServiceName>& moving) const {
-  if (!vip_uses_.contains(vip)) {
+  const auto at = holders_.find(vip);
+  if (at == holders_.end()) {
     return nullptr;
   }
-  for (auto at = holders_.lower_bound({vip, {}}); at != holders_.end() && at->first.address == vip;
-       ++at) {
-    if (at->second.provider != provider || !moving.contains(at->second.name)) {
-      return &at->second;
+  for (const auto& [port, holder] : at->second) {
+    if (holder.provider != provider || !moving.contains(holder.name)) {
+      return &holder;
     }
   }
   return nullptr;
 }
 
-// A service that has this address among its endpoints and keeps it. Looked for only where somebody
+// The first by name that has this address among its endpoints and keeps it. Looked for only where somebody
 // uses the address, so that it costs nothing as a rule.
 std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
                                                    const std::string& provider,
@@ -226,17 +234,20 @@ std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
   if (!endpoint_uses_.contains(address)) {
     return std::nullopt;
   }
+  std::optional<Holder> first;
   for (const auto& [name, state] : providers_) {
     for (const auto& [service, stored] : state.services) {
       const std::vector<Endpoint>& endpoints = stored.service.endpoints;
       const bool stays = name != provider || !moving.contains(service);
-      if (stays && std::any_of(endpoints.begin(), endpoints.end(),
-                               [&](const Endpoint& e) { return e.address == address; })) {
-        return Holder{name, service};
+      const bool earlier = !first || (name == first->provider && service < first->name);
+      if (stays && earlier && std::any_of(endpoints.begin(), endpoints.end(), [&](const auto& e) {
+            return e.address == address;
+          })) {
+        first = Holder{name, service};
       }
     }
   }
-  return std::nullopt;
+  return first;
 }
 
 void Desired::forget(const std::string& provider, const Service& service) {
@@ -247,14 +258,18 @@ void Desired::forget(const std::string& provider, const Service& service) {
     }
   }
   for (const IpAddress& vip : service.vips) {
+    const auto held = holders_.find(vip);
+    if (held == holders_.end()) {
+      continue;
+    }
     for (const ServicePortSpec& port : service.ports) {
-      const auto at = holders_.find({vip, {port.port, port.protocol}});
-      if (at != holders_.end() && at->second == Holder{provider, service.name}) {
-        holders_.erase(at);
-        if (--vip_uses_[vip] == 0) {
-          vip_uses_.erase(vip);
-        }
+      const auto at = held->second.find({port.port, port.protocol});
+      if (at != held->second.end() && at->second == Holder{provider, service.name}) {
+        held->second.erase(at);
       }
+    }
+    if (held->second.empty()) {
+      holders_.erase(held);
     }
   }
 }
@@ -265,8 +280,7 @@ void Desired::remember(const std::string& provider, const Service& service) {
   }
   for (const IpAddress& vip : service.vips) {
     for (const ServicePortSpec& port : service.ports) {
-      const FrontendKey key{vip, {port.port, port.protocol}};
-      vip_uses_[vip] += holders_.insert_or_assign(key, Holder{provider, service.name}).second;
+      holders_[vip].insert_or_assign({port.port, port.protocol}, Holder{provider, service.name});
     }
   }
 }

@@ -5,6 +5,7 @@
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
+#include <absl/container/node_hash_map.h>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -52,7 +53,7 @@ class Desired {
   };
   struct Provider {
     std::uint64_t revision = 0;
-    std::map<ServiceName, Stored> services;
+    absl::node_hash_map<ServiceName, Stored> services;  // in no order
   };
   // Addresses no VIP may be: the gateway's own SNAT addresses.
   explicit Desired(std::set<IpAddress> reserved = {}) : reserved_(std::move(reserved)) {}
@@ -81,6 +82,7 @@ class Desired {
                        Faults& faults, std::optional<Error>& taken) const;
   void check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
                       Faults& faults) const;
+  [[nodiscard]] const Holder* holder_of(const FrontendKey& key) const;
   [[nodiscard]] const Holder* holder_of(const IpAddress& vip, const std::string& provider,
                                         const std::set<ServiceName>& moving) const;
   [[nodiscard]] std::optional<Holder> backend_of(const IpAddress& address,
@@ -91,8 +93,7 @@ class Desired {
 
   std::set<IpAddress> reserved_;
   std::map<std::string, Provider> providers_;
-  std::map<FrontendKey, Holder> holders_;
-  AddressMap<std::uint32_t> vip_uses_;       // how many holders_ have it
+  AddressMap<std::map<PortKey, Holder>> holders_;  // of frontends, by VIP
   AddressMap<std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 // Services as values. `*Input` is what somebody wrote, unchecked; validate() makes the others of
@@ -20,6 +21,10 @@ struct ServiceName {
   std::string name;
 
   friend auto operator<=>(const ServiceName&, const ServiceName&) = default;
+  template <typename H>
+  friend H AbslHashValue(H hash, const ServiceName& of) {
+    return H::combine(std::move(hash), of.space, of.name);
+  }
 };
 inline std::string to_string(const ServiceName& name) {
   return name.space + "/" + name.name;

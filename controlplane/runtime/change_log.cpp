@@ -1,34 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/runtime/change_log.h"
 
+#include <algorithm>
+
 namespace sluice::runtime {
-namespace {
-
-// The first thing after everything that bears `seen`.
-std::pair<std::uint64_t, ChangeLog::Key> after(std::uint64_t seen) {
-  return {seen + 1, {}};
-}
-
-}  // namespace
 
 void ChangeLog::add(const std::vector<Key>& changed, const std::vector<Key>& removed) {
   ++sequence_;
   for (const Key& key : removed) {
     if (const auto at = last_.find(key); at != last_.end()) {
-      changed_.erase({at->second, key});
+      changed_.erase(at->second);
       last_.erase(at);
     }
-    removed_.emplace(sequence_, key);
+    removed_.push_back({sequence_, key});
   }
   for (const Key& key : changed) {
-    std::uint64_t& last = last_[key];
-    changed_.erase({last, key});
-    last = sequence_;
-    changed_.emplace(sequence_, key);
+    const auto [at, fresh] = last_.try_emplace(key);
+    if (fresh) {
+      at->second = changed_.insert(changed_.end(), {sequence_, key});
+    } else {
+      at->second->sequence = sequence_;
+      changed_.splice(changed_.end(), changed_, at->second);
+    }
   }
   while (removed_.size() > kRemovalsMax) {
-    forgotten_ = removed_.begin()->first;
-    removed_.erase(removed_.begin());
+    forgotten_ = removed_.front().sequence;
+    removed_.pop_front();
   }
 }
 
@@ -38,12 +35,14 @@ ChangeLog::Since ChangeLog::since(std::uint64_t seen) const {
   if (since.all) {
     return since;
   }
-  for (auto at = changed_.lower_bound(after(seen)); at != changed_.end(); ++at) {
-    since.changed.push_back(at->second);
-  }
-  for (auto at = removed_.lower_bound(after(seen)); at != removed_.end(); ++at) {
-    since.removed.push_back(at->second);
-  }
+  const auto tell = [seen](const auto& entries, std::vector<Key>& keys) {
+    for (auto at = entries.rbegin(); at != entries.rend() && at->sequence > seen; ++at) {
+      keys.push_back(at->key);
+    }
+    std::reverse(keys.begin(), keys.end());
+  };
+  tell(changed_, since.changed);
+  tell(removed_, since.removed);
   return since;
 }
 

@@ -3,10 +3,11 @@
 
 #include "controlplane/model/service.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <set>
+#include <deque>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,18 +28,22 @@ class ChangeLog {
 
   struct Since {
     bool all = false;  // too much has been forgotten: only a listing of everything will do
-    std::vector<Key> changed;
+    std::vector<Key> changed;  // in the order of their last changes
     std::vector<Key> removed;  // may have been created again: then it is in `changed` too
   };
   // After `seen`; 0: from the beginning.
   [[nodiscard]] Since since(std::uint64_t seen) const;
 
  private:
+  struct Entry {
+    std::uint64_t sequence;
+    Key key;
+  };
   std::uint64_t sequence_ = 0;
   std::uint64_t forgotten_ = 0;  // removals up to this one are not all there
-  std::map<Key, std::uint64_t> last_;
-  std::set<std::pair<std::uint64_t, Key>> changed_;
-  std::set<std::pair<std::uint64_t, Key>> removed_;
+  std::list<Entry> changed_;  // ascending, as are removed_
+  absl::flat_hash_map<Key, std::list<Entry>::iterator> last_;
+  std::deque<Entry> removed_;
 };
 
 }  // namespace sluice::runtime

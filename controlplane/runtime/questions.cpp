@@ -4,6 +4,7 @@
 #include "controlplane/runtime/reconciler.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace sluice::runtime {
 namespace {
@@ -153,6 +154,9 @@ std::vector<ServiceView> Reconciler::services(const std::string& provider,
         }
       }
     }
+    std::sort(views.begin(), views.end(), [](const ServiceView& a, const ServiceView& b) {
+      return std::tie(a.provider, a.service.name) < std::tie(b.provider, b.service.name);
+    });
     return views;
   });
 }
@@ -172,6 +176,7 @@ ServiceChanges Reconciler::changes_since(std::uint64_t seen, const std::string& 
       for (const auto& [key, record] : records_) {
         since.changed.push_back(key);
       }
+      std::sort(since.changed.begin(), since.changed.end());
     }
     for (const ChangeLog::Key& key : since.changed) {
       if (const auto* stored = matches(key) ? desired_.find(key.first, key.second) : nullptr) {

@@ -10,6 +10,7 @@
 #include "controlplane/runtime/views.h"
 #include "dataplane/lcore/dataplane.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <array>
 #include <chrono>
 #include <functional>
@@ -133,7 +134,7 @@ class Reconciler {
   model::Desired desired_;
   model::Topology topology_;
   model::ServiceCompiler compiler_;
-  std::map<std::pair<std::string, model::ServiceName>, Record> records_;
+  absl::flat_hash_map<ChangeLog::Key, Record> records_;
   ChangeLog change_log_;
   Baselines port_baselines_;
   Baselines binding_baselines_;
