@@ -5,6 +5,7 @@
 #include "controlplane/api/error.h"
 #include "controlplane/model/validate.h"
 
+#include <chrono>
 #include <ctime>
 #include <map>
 #include <set>
@@ -50,6 +51,7 @@ GatewayService::GatewayService(std::string name, std::string version,
 
 grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::ApplyRequest* request,
                                    v1::ApplyResponse* response) {
+  const auto received = std::chrono::steady_clock::now();
   model::Faults faults;
   check_unknown(*request, faults);
   model::Transaction transaction;
@@ -74,7 +76,7 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::Apply
     add_faults_together(std::move(transaction), faults);
     return to_status(faults.to_error());
   }
-  const auto applied = reconciler_.apply(std::move(transaction), answer_by(*context));
+  const auto applied = reconciler_.apply(std::move(transaction), answer_by(*context), received);
   if (!applied) {
     return to_status(applied.error());
   }

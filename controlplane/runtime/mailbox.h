@@ -30,6 +30,7 @@ struct PendingWrite {
   model::Transaction transaction;
   std::promise<model::Result<Applied>> answer;
   std::chrono::steady_clock::time_point deadline;  // when the writer wants to hear at the latest
+  std::chrono::steady_clock::time_point received;
 };
 
 // Everything that reaches the reconciler, from any thread. Writes and questions queue up to a

@@ -66,8 +66,9 @@ Answer Reconciler::ask(std::function<Answer()> question) {
 }
 
 model::Result<Applied> Reconciler::apply(model::Transaction transaction,
-                                         Clock::time_point deadline) {
-  PendingWrite write{std::move(transaction), {}, std::min(deadline, Clock::now() + kDeadline)};
+                                         Clock::time_point deadline, Clock::time_point received) {
+  PendingWrite write{
+      std::move(transaction), {}, std::min(deadline, Clock::now() + kDeadline), received};
   std::future<model::Result<Applied>> answer = write.answer.get_future();
   const model::Error stopping{.code = model::Code::kUnavailable,
                               .message = "the gateway is shutting down"};

@@ -12,8 +12,8 @@ namespace {
 
 constexpr auto kIdlePatience = std::chrono::milliseconds(200);
 constexpr auto kConfirmPatience = std::chrono::microseconds(50);
-// A turn of a busy lcore; shorter than going to sleep and being woken.
-constexpr auto kGlance = std::chrono::microseconds(20);
+// A few turns of a busy lcore; a sleep with a timer takes longer.
+constexpr auto kGlance = std::chrono::microseconds(100);
 constexpr auto kHeldPatience = std::chrono::microseconds(1'000);
 constexpr auto kHousekeeping = std::chrono::seconds(1);
 
@@ -172,7 +172,6 @@ void Reconciler::want(const model::Topology::Neighbour& neighbour) {
 void Reconciler::write(std::vector<PendingWrite>& writes) {
   compiler_.set_time(clock_ms());
   for (PendingWrite& write : writes) {
-    const auto since = Clock::now();
     model::Result<model::Plan> planned = plan(write.transaction);
     if (!planned) {
       write.answer.set_value(planned.error());
@@ -189,14 +188,15 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
     if (applied.plan.empty()) {
       // What it asks for is there; whether the lcores have seen it too is not known yet.
       auto& queue = dirty_ ? unpublished_ : waiting_;
-      queue.push_back({std::move(write.answer), std::move(applied), last_ticket_, since,
+      queue.push_back({std::move(write.answer), std::move(applied), last_ticket_, write.received,
                        write.deadline, false});
       continue;
     }
     applied.revision = desired_.commit(applied.plan, std::move(write.transaction));
     applied.epoch = published_->epoch + 1;
     carry_out(applied.plan);
-    unpublished_.push_back({std::move(write.answer), std::move(applied), 0, since, write.deadline});
+    unpublished_.push_back(
+        {std::move(write.answer), std::move(applied), 0, write.received, write.deadline});
     dirty_ = true;
   }
 }
@@ -466,7 +466,7 @@ void Reconciler::answer_confirmed() {
   std::vector<Waiting> still;
   for (Waiting& write : waiting_) {
     if (dataplane_.confirmed(write.ticket)) {
-      const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(now - write.since);
+      const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(now - write.received);
       write.applied.publish_ns = static_cast<std::uint64_t>(taken.count());
       if (write.changed) {
         note_latency(write.applied.publish_ns);

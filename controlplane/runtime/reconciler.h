@@ -54,9 +54,11 @@ class Reconciler {
   void stop();
 
   // Any thread; each waits for its answer. A write is answered by `deadline` at the latest, and
-  // after kDeadline when that is sooner; it is in force all the same.
+  // after kDeadline when that is sooner; it is in force all the same. Applied::publish_ns counts
+  // from `received`.
   model::Result<Applied> apply(model::Transaction transaction,
-                               Clock::time_point deadline = Clock::time_point::max());
+                               Clock::time_point deadline = Clock::time_point::max(),
+                               Clock::time_point received = Clock::now());
   std::vector<ServiceView> services(const std::string& provider, const std::string& space);
   // After the change `seen`; 0: all there are.
   ServiceChanges changes_since(std::uint64_t seen, const std::string& provider,
@@ -85,7 +87,7 @@ class Reconciler {
     std::promise<model::Result<Applied>> answer;
     Applied applied;
     std::uint64_t ticket = 0;
-    Clock::time_point since;
+    Clock::time_point received;
     Clock::time_point deadline;
     bool changed = true;  // false: it only waits for what others wrote
   };
