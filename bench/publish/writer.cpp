@@ -27,6 +27,12 @@ std::uint32_t micros_since(Clock::time_point begun) {
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count());
 }
 
+void note(Writer::Changes& changes, std::uint32_t call_us, const v1::ApplyResponse& response) {
+  changes.call_us.push_back(call_us);
+  changes.publish_us.push_back(static_cast<std::uint32_t>(response.publish_ns() / 1'000));
+  changes.confirmed += static_cast<std::uint64_t>(response.changed_size());
+}
+
 struct Call {
   grpc::ClientContext context;
   v1::ApplyResponse response;
@@ -59,8 +65,7 @@ class Calls {
     }
     const std::unique_ptr<Call> call(static_cast<Call*>(tag));
     check(call->status);
-    changes_.micros.push_back(micros_since(call->begun));
-    changes_.confirmed += static_cast<std::uint64_t>(call->response.changed_size());
+    note(changes_, micros_since(call->begun), call->response);
     --under_way_;
     return true;
   }
@@ -86,12 +91,17 @@ Writer::Writer(const std::string& server) {
 double Writer::apply(const std::vector<v1::ApplyRequest>& requests) {
   const auto begun = Clock::now();
   for (const v1::ApplyRequest& request : requests) {
-    grpc::ClientContext context;
-    client::set_deadline(context, kTimeout);
-    v1::ApplyResponse response;
-    check(stub_->Apply(&context, request, &response));
+    apply(request);
   }
   return std::chrono::duration<double>(Clock::now() - begun).count();
+}
+
+v1::ApplyResponse Writer::apply(const v1::ApplyRequest& request) {
+  grpc::ClientContext context;
+  client::set_deadline(context, kTimeout);
+  v1::ApplyResponse response;
+  check(stub_->Apply(&context, request, &response));
+  return response;
 }
 
 std::string Writer::drops() {
@@ -117,10 +127,12 @@ Writer::Changes Writer::change_singly(Fleet& fleet, std::uint32_t count, std::ui
   Changes changes;
   const auto begun = Clock::now();
   for (std::uint32_t i = 0; i < count; ++i) {
-    changes.micros.push_back(static_cast<std::uint32_t>(apply({fleet.next_changes(1)}) * 1e6));
+    const v1::ApplyRequest change = fleet.next_changes(1);
+    const auto called = Clock::now();
+    const v1::ApplyResponse answer = apply(change);
+    note(changes, micros_since(called), answer);
     std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
   }
-  changes.confirmed = count;
   changes.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   return changes;
 }

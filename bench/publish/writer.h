@@ -19,6 +19,7 @@ class Writer {
   // Applies the requests, one after the other; seconds from the first call to the last answer,
   // which says that every lcore has seen it. Throws std::runtime_error when one is refused.
   double apply(const std::vector<v1::ApplyRequest>& requests);
+  v1::ApplyResponse apply(const v1::ApplyRequest& request);
 
   // What the gateway has dropped so far and why, "REASON N, REASON N".
   std::string drops();
@@ -26,7 +27,8 @@ class Writer {
   struct Changes {
     std::uint64_t confirmed = 0;  // endpoints
     double seconds = 0;
-    std::vector<std::uint32_t> micros;  // of each transaction, call to answer
+    std::vector<std::uint32_t> call_us;     // of each transaction: its call to its answer
+    std::vector<std::uint32_t> publish_us;  // received by the gateway to seen by all lcores
   };
   // One at a time, `pause_us` between them.
   Changes change_singly(Fleet& fleet, std::uint32_t count, std::uint32_t pause_us);
