@@ -128,6 +128,7 @@ def publish_rows(folder):
         row("50,000 services, 500,000 endpoints loaded", found.get("load_s"), 2, "s"),
         row("one endpoint change, p99", None if p99 is None else p99 / 1_000, 1, "ms"),
         row("endpoint changes under 1 Mpps", found.get("changes_per_s"), 10_000, "1/s", True),
+        row("latency p99.9 meanwhile, beside none", found.get("latency_p999_ratio"), 2, "x"),
         row("packets lost meanwhile", found.get("lost_packets"), 0, "packets"),
         value_row("Maglev, 65,537 slots, 1,000 backends", None, found.get("maglev_ms"), 1, "ms"),
     ]
