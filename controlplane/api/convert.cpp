@@ -25,8 +25,6 @@ std::vector<std::string> later_fields(const v1::Service& service) {
   };
   note(spec.cluster_ips_size() > 0, "spec.clusterIPs");
   note(spec.external_ips_size() > 0, "spec.externalIPs");
-  note(spec.ip_families_size() > 0, "spec.ipFamilies");
-  note(!spec.ip_family_policy().empty(), "spec.ipFamilyPolicy");
   note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
   note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
@@ -108,6 +106,20 @@ void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
   spec.mutable_forwarding()->set_on_endpoint_removal(options.reset_on_removal ? "reset" : "keep");
 }
 
+const char* word_of(model::FamilyPolicy policy) {
+  switch (policy) {
+    case model::FamilyPolicy::kSingleStack:
+      return "SingleStack";
+    case model::FamilyPolicy::kPreferDualStack:
+      return "PreferDualStack";
+    case model::FamilyPolicy::kRequireDualStack:
+      return "RequireDualStack";
+    case model::FamilyPolicy::kUnset:
+      break;
+  }
+  return "";
+}
+
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.set_type("LoadBalancer");
   spec.set_external_traffic_policy("Cluster");
@@ -116,9 +128,15 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints(service.refuses ? "refuse" : "drop");
   fill(service.options, spec);
-  for (const IpAddress& vip : service.vips) {
-    spec.add_load_balancer_ips(to_string(vip));
+  if (!service.vips_chosen) {
+    for (const IpAddress& vip : service.vips) {
+      spec.add_load_balancer_ips(to_string(vip));
+    }
   }
+  for (const Family family : service.families) {
+    spec.add_ip_families(family == Family::kIpv4 ? "IPv4" : "IPv6");
+  }
+  spec.set_ip_family_policy(word_of(service.family_policy));
   for (const model::ServicePortSpec& port : service.ports) {
     v1::ServicePort& message = *spec.add_ports();
     message.set_name(port.name);
@@ -162,10 +180,21 @@ void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
       endpoint.set_reason(seen.endpoint.reason());
     }
   }
+  for (const IpAddress& vip : view.service.vips) {
+    v1::LoadBalancerIngress& ingress = *status.mutable_load_balancer()->add_ingress();
+    ingress.set_ip(to_string(vip));
+    ingress.set_ip_mode("VIP");
+  }
   v1::Condition& programmed = *status.add_conditions();
   programmed.set_type("Programmed");
   programmed.set_status("True");
   programmed.set_reason("Published");
+  const std::string& pending = view.service.pending.why;
+  v1::Condition& assigned = *status.add_conditions();
+  assigned.set_type("AddressesAssigned");
+  assigned.set_status(pending.empty() ? "True" : "False");
+  assigned.set_reason(pending.empty() ? "Assigned" : "NoFreeAddress");
+  assigned.set_message(pending);
   v1::Condition& condition = *status.add_conditions();
   condition.set_type("Serving");
   condition.set_status(serving ? "True" : "False");
@@ -276,6 +305,8 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.type = spec.type();
   input.load_balancer_ips.assign(spec.load_balancer_ips().begin(), spec.load_balancer_ips().end());
   input.load_balancer_ip = spec.load_balancer_ip();
+  input.ip_families.assign(spec.ip_families().begin(), spec.ip_families().end());
+  input.ip_family_policy = spec.ip_family_policy();
   input.mode = spec.forwarding().mode();
   input.network = spec.forwarding().network();
   input.no_endpoints = spec.forwarding().no_endpoints();
@@ -344,6 +375,16 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   }
   for (const v1::SnatConfig& snat : config.snat()) {
     input.snat.push_back({snat.address(), snat.port_range()});
+  }
+  for (const v1::AddressPool& pool : config.address_pools()) {
+    input.address_pools.push_back(
+        {pool.name(),
+         {pool.addresses().begin(), pool.addresses().end()},
+         optional_of(pool.has_auto_assign(), pool.auto_assign()),
+         pool.avoid_buggy_ips(),
+         {pool.providers().begin(), pool.providers().end()},
+         {pool.namespaces().begin(), pool.namespaces().end()},
+         {pool.service_selector().begin(), pool.service_selector().end()}});
   }
   return input;
 }

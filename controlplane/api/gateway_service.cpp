@@ -240,6 +240,21 @@ grpc::Status GatewayService::ListProviders(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
+grpc::Status GatewayService::ListAddressPools(grpc::ServerContext* /*context*/,
+                                              const v1::ListAddressPoolsRequest* /*request*/,
+                                              v1::ListAddressPoolsResponse* response) {
+  for (const auto& view : reconciler_.pools()) {
+    v1::AddressPoolStatus& pool = *response->add_pools();
+    pool.set_name(view.pool.name);
+    for (const model::AddressRange& range : view.pool.ranges) {
+      pool.add_addresses(to_string(range));
+    }
+    pool.set_auto_assign(view.pool.auto_assign);
+    pool.set_in_use(view.in_use);
+  }
+  return grpc::Status::OK;
+}
+
 grpc::Status GatewayService::ListBackends(grpc::ServerContext* /*context*/,
                                           const v1::ListBackendsRequest* request,
                                           v1::ListBackendsResponse* response) {

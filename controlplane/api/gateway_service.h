@@ -33,6 +33,9 @@ class GatewayService final : public v1::Gateway::Service {
                              grpc::ServerWriter<v1::ServiceEvent>* writer) override;
   grpc::Status ListProviders(grpc::ServerContext* context, const v1::ListProvidersRequest* request,
                              v1::ListProvidersResponse* response) override;
+  grpc::Status ListAddressPools(grpc::ServerContext* context,
+                                const v1::ListAddressPoolsRequest* request,
+                                v1::ListAddressPoolsResponse* response) override;
   grpc::Status ListBackends(grpc::ServerContext* context, const v1::ListBackendsRequest* request,
                             v1::ListBackendsResponse* response) override;
   grpc::Status ListPorts(grpc::ServerContext* context, const v1::ListPortsRequest* request,

@@ -132,7 +132,8 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   commands.remove->add_option("target", words.targets, "service NAME..., or service/NAME...");
 
   commands.get = app.add_subcommand(
-      "get", "Show services, backends, ports, flows, drops or providers (also svc, be, po, fl)");
+      "get",
+      "Show services, backends, ports, flows, drops, providers or pools (also svc, be, po, fl)");
   commands.get->add_option("resource", words.targets, "What to show, and names to pick from it")
       ->required();
   commands.get->add_flag("-w,--watch", options.watch, "Services: go on showing every change");
@@ -173,7 +174,7 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
 }
 
 std::string quoted_kinds() {
-  return "services, backends, ports, flows, drops and providers are known";
+  return "services, backends, ports, flows, drops, providers and pools are known";
 }
 
 // "service web db", "service/web service/db" -> resource and names. Returns what is wrong, or
@@ -361,6 +362,7 @@ std::optional<Resource> resource_of(std::string_view word) {
       {"drops", Resource::kDrops},        {"drop", Resource::kDrops},
       {"dr", Resource::kDrops},           {"providers", Resource::kProviders},
       {"provider", Resource::kProviders}, {"pr", Resource::kProviders},
+      {"pools", Resource::kPools},        {"pool", Resource::kPools},
   };
   const auto found = kWords.find(word);
   return found == kWords.end() ? std::nullopt : std::optional(found->second);

@@ -30,7 +30,7 @@ enum class Command {
   kVersion
 };
 enum class Output { kTable, kWide, kJson, kYaml, kName };
-enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders };
+enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders, kPools };
 
 struct Options {
   Command command = Command::kVersion;

@@ -175,21 +175,30 @@ bool print_picked(const Session& session, const Response& response, const Elemen
              : print_message(session, response);
 }
 
-int get_ports(const Session& session) {
-  v1::ListPortsResponse response;
-  if (const auto error = call(session, &Gateway::ListPorts, v1::ListPortsRequest{}, response)) {
+// Kinds that are listed whole and picked from by name. `elements`: of a response, to be changed.
+template <typename Rpc, typename Request, typename Response, typename ElementsOf, typename TableOf>
+int get_named(const Session& session, const std::string& kind, Rpc rpc, const Request& request,
+              Response response, ElementsOf elements, TableOf table) {
+  if (const auto error = call(session, rpc, request, response)) {
     return report(session, *error);
   }
-  const auto name_of = [](const auto& port) { return port.name(); };
-  const bool all_found = pick(session, *response.mutable_ports(), "port", name_of);
-  if (!all_found && response.ports().empty()) {
+  const auto name_of = [](const auto& element) { return element.name(); };
+  const bool all_found = pick(session, elements(response), kind.c_str(), name_of);
+  if (!all_found && elements(response).empty()) {
     return kRefused;
   }
-  if (!print_name_lines(session, response.ports(), "port", name_of) &&
-      !print_picked(session, response, response.ports())) {
-    print_rows(session, table_of(response, is_wide(session)), "ports");
+  if (!print_name_lines(session, elements(response), kind.c_str(), name_of) &&
+      !print_picked(session, response, elements(response))) {
+    print_rows(session, table(response), (kind + "s").c_str());
   }
   return all_found ? kOk : kRefused;
+}
+
+int get_ports(const Session& session) {
+  return get_named(
+      session, "port", &Gateway::ListPorts, v1::ListPortsRequest{}, v1::ListPortsResponse{},
+      [](auto& response) -> auto& { return *response.mutable_ports(); },
+      [&](const auto& response) { return table_of(response, is_wide(session)); });
 }
 
 int get_drops(const Session& session) {
@@ -216,21 +225,19 @@ int get_drops(const Session& session) {
 }
 
 int get_providers(const Session& session) {
-  v1::ListProvidersResponse response;
-  if (const auto error =
-          call(session, &Gateway::ListProviders, v1::ListProvidersRequest{}, response)) {
-    return report(session, *error);
-  }
-  const auto name_of = [](const auto& provider) { return provider.name(); };
-  const bool all_found = pick(session, *response.mutable_providers(), "provider", name_of);
-  if (!all_found && response.providers().empty()) {
-    return kRefused;
-  }
-  if (!print_name_lines(session, response.providers(), "provider", name_of) &&
-      !print_picked(session, response, response.providers())) {
-    print_rows(session, table_of(response), "providers");
-  }
-  return all_found ? kOk : kRefused;
+  return get_named(
+      session, "provider", &Gateway::ListProviders, v1::ListProvidersRequest{},
+      v1::ListProvidersResponse{},
+      [](auto& response) -> auto& { return *response.mutable_providers(); },
+      [](const auto& response) { return table_of(response); });
+}
+
+int get_pools(const Session& session) {
+  return get_named(
+      session, "pool", &Gateway::ListAddressPools, v1::ListAddressPoolsRequest{},
+      v1::ListAddressPoolsResponse{},
+      [](auto& response) -> auto& { return *response.mutable_pools(); },
+      [](const auto& response) { return table_of(response); });
 }
 
 std::string upper(std::string text) {
@@ -255,6 +262,8 @@ int get(const Session& session) {
       return get_drops(session);
     case Resource::kProviders:
       return get_providers(session);
+    case Resource::kPools:
+      return get_pools(session);
   }
   return kUsage;
 }

@@ -34,10 +34,20 @@ void add_distinct(std::vector<std::string>& parts, const std::string& part) {
   }
 }
 
+bool is_pending(const v1::Service& service) {
+  const auto& conditions = service.status().conditions();
+  return std::any_of(conditions.begin(), conditions.end(), [](const v1::Condition& condition) {
+    return condition.type() == "AddressesAssigned" && condition.status() == "False";
+  });
+}
+
 std::string addresses_of(const v1::Service& service) {
   std::vector<std::string> addresses;
   for (const auto& frontend : service.status().frontends()) {
     add_distinct(addresses, frontend.address());
+  }
+  if (addresses.empty() && is_pending(service)) {
+    return "<pending>";
   }
   if (addresses.empty()) {
     for (const std::string& address : service.spec().load_balancer_ips()) {
@@ -304,6 +314,15 @@ Table table_of(const v1::ListProvidersResponse& response) {
   for (const auto& provider : response.providers()) {
     table.rows.push_back(
         {provider.name(), number(provider.revision()), number(provider.services())});
+  }
+  return table;
+}
+
+Table table_of(const v1::ListAddressPoolsResponse& response) {
+  Table table{{"NAME", "ADDRESSES", "IN-USE", "AUTO-ASSIGN"}, {}};
+  for (const auto& pool : response.pools()) {
+    table.rows.push_back({pool.name(), joined(pool.addresses()), number(pool.in_use()),
+                          pool.auto_assign() ? "yes" : "no"});
   }
   return table;
 }

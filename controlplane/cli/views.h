@@ -23,6 +23,7 @@ using Time = std::chrono::system_clock::time_point;
 // Reasons that never happened are shown only when wide.
 [[nodiscard]] Table table_of(const v1::ListDropsResponse& response, bool wide);
 [[nodiscard]] Table table_of(const v1::ListProvidersResponse& response);
+[[nodiscard]] Table table_of(const v1::ListAddressPoolsResponse& response);
 
 [[nodiscard]] std::string text_of(const v1::GatewayStatus& status, Time now);
 [[nodiscard]] std::string text_of(const v1::ExplainResponse& response);

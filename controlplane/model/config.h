@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/model/address_pool.h"
 #include "controlplane/model/result.h"
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/idle_wait.h"
@@ -8,6 +9,7 @@
 #include "dataplane/snapshot/steering.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +38,14 @@ struct PortInput {
 struct SnatInput {
   std::string address, port_range;
 };
+struct AddressPoolInput {
+  std::string name;
+  std::vector<std::string> addresses;
+  std::optional<bool> auto_assign;
+  bool avoid_buggy_ips = false;
+  std::vector<std::string> providers, namespaces;
+  std::map<std::string, std::string> service_selector;
+};
 struct ConfigInput {
   std::string name, memory, idle_sleep, idle_wait, unknown_port, listen, log_level;
   std::vector<std::uint32_t> lcores;
@@ -46,6 +56,7 @@ struct ConfigInput {
   std::vector<std::string> eal_arguments;
   std::vector<PortInput> ports;
   std::vector<SnatInput> snat;
+  std::vector<AddressPoolInput> address_pools;
 };
 
 struct InterfaceAddress {
@@ -100,6 +111,7 @@ struct Config {
   std::vector<PortConfig> ports;
   std::vector<SnatAddress> snat;
   std::vector<bool> snat_range_given;  // by index of snat
+  std::vector<AddressPool> address_pools;
   std::string socket_path;
   std::string log_level;
 };

@@ -32,6 +32,21 @@ bool is_whole(const ServicePortSpec& port) {
 
 }  // namespace
 
+void Desired::note_taken(const std::string& path, const std::string& what,
+                         const std::string& provider, const ServiceName& name,
+                         const std::string& way_out, std::optional<Error>& taken) {
+  const std::string sentence = what + " belongs to service " + to_string(name) + " of provider '" +
+                               provider + "'; " + way_out;
+  if (!taken) {
+    taken.emplace();
+    taken->code = Code::kAlreadyExists;
+    taken->resource = what;
+    taken->owner = provider + ": " + to_string(name);
+    taken->message = sentence;
+  }
+  taken->faults.push_back({path, sentence});
+}
+
 Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const {
   check_names(transaction, faults);
   const std::uint64_t now = revision(transaction.provider);
@@ -134,20 +149,12 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
         (holder->provider == transaction.provider && moving.contains(holder->name))) {
       return;
     }
-    const std::string sentence = to_string(key) + " belongs to service " + to_string(holder->name) +
-                                 " of provider '" + holder->provider +
-                                 "'; choose another address or port";
-    if (!taken) {
-      taken.emplace();
-      taken->code = Code::kAlreadyExists;
-      taken->resource = to_string(key);
-      taken->owner = holder->provider + ": " + to_string(holder->name);
-      taken->message = sentence;
-    }
-    taken->faults.push_back({path, sentence});
+    note_taken(path, to_string(key), holder->provider, holder->name,
+               "choose another address or port", taken);
   };
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
+    check_sharing(transaction, i, moving, taken);
     for (std::size_t v = 0; v < service.vips.size(); ++v) {
       if (reserved_.contains(service.vips[v])) {
         faults.add(vip_path(service, i, v), "'" + sluice::to_string(service.vips[v]) +
@@ -251,6 +258,9 @@ std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
 }
 
 void Desired::forget(const std::string& provider, const Service& service) {
+  if (!pending_.empty()) {
+    pending_.erase({provider, service.name});
+  }
   for (const Endpoint& endpoint : service.endpoints) {
     const auto uses = endpoint_uses_.find(endpoint.address);
     if (uses != endpoint_uses_.end() && --uses->second == 0) {
@@ -270,15 +280,27 @@ void Desired::forget(const std::string& provider, const Service& service) {
     }
     if (held->second.empty()) {
       holders_.erase(held);
+      allocator_.give_back(vip);
+      vip_freed_ = true;
+      if (const std::string key = sharing_key(service); !key.empty()) {
+        shared_[{provider, key}].erase(vip);
+      }
     }
   }
 }
 
 void Desired::remember(const std::string& provider, const Service& service) {
+  if (!service.pending.why.empty()) {
+    pending_.emplace(provider, service.name);
+  }
   for (const Endpoint& endpoint : service.endpoints) {
     ++endpoint_uses_[endpoint.address];
   }
   for (const IpAddress& vip : service.vips) {
+    allocator_.take(vip);
+    if (const std::string key = sharing_key(service); !key.empty()) {
+      vip_freed_ = shared_[{provider, key}].insert(vip).second || vip_freed_;
+    }
     for (const ServicePortSpec& port : service.ports) {
       holders_[vip].insert_or_assign({port.port, port.protocol}, Holder{provider, service.name});
     }

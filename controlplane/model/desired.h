@@ -2,15 +2,18 @@
 #pragma once
 
 #include "controlplane/model/address_map.h"
+#include "controlplane/model/allocate.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
 #include <absl/container/node_hash_map.h>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sluice::model {
@@ -43,6 +46,9 @@ struct Plan {
   [[nodiscard]] bool empty() const { return created.empty() && changed.empty() && removed.empty(); }
 };
 
+// Its value of kSharedIpAnnotation; empty: it shares with nobody.
+[[nodiscard]] std::string sharing_key(const Service& service);
+
 // All services that anybody wants, by provider; and who holds which frontend. Pure: no clock, no
 // thread.
 class Desired {
@@ -55,8 +61,21 @@ class Desired {
     std::uint64_t revision = 0;
     absl::node_hash_map<ServiceName, Stored> services;  // in no order
   };
-  // Addresses no VIP may be: the gateway's own SNAT addresses.
-  explicit Desired(std::set<IpAddress> reserved = {}) : reserved_(std::move(reserved)) {}
+  // `reserved`: addresses no VIP may be, the gateway's own SNAT addresses.
+  explicit Desired(std::set<IpAddress> reserved = {}, std::vector<AddressPool> pools = {})
+      : reserved_(std::move(reserved)), allocator_(std::move(pools)) {}
+
+  // Gives the services of a transaction the VIPs that they leave to the gateway, those they have as
+  // far as they may keep them; who cannot have any is left pending. Faults: addresses asked for
+  // that no pool may give, when there are pools. `hosts`: the host's own addresses.
+  void assign_vips(Transaction& transaction, const std::vector<IpAddress>& hosts,
+                   Faults& faults) const;
+  // Gives those that are pending what has become free, when `fits` agrees; who got something. Looks
+  // only when a VIP was given up since the last time, or `all_reasons`: an address may also have been
+  // an endpoint, or the host's.
+  std::vector<std::pair<std::string, ServiceName>> serve_pending(
+      const std::vector<IpAddress>& hosts, bool all_reasons,
+      const std::function<bool(const std::string&, const Service&)>& fits);
 
   // INVALID_ARGUMENT with every fault, `faults` found elsewhere first; ALREADY_EXISTS naming the
   // holder of a frontend, ABORTED for another revision, NOT_FOUND for a service to remove that is
@@ -67,6 +86,7 @@ class Desired {
   std::uint64_t commit(const Plan& plan, Transaction transaction);
 
   [[nodiscard]] const std::map<std::string, Provider>& providers() const { return providers_; }
+  [[nodiscard]] const Allocator& allocator() const { return allocator_; }
   [[nodiscard]] std::uint64_t revision(const std::string& provider) const;
   [[nodiscard]] std::size_t services() const;
   [[nodiscard]] const Stored* find(const std::string& provider, const ServiceName& name) const;
@@ -77,6 +97,22 @@ class Desired {
     ServiceName name;
     friend bool operator==(const Holder&, const Holder&) = default;
   };
+  using Holders = std::map<PortKey, Holder>;  // of one VIP
+  using Taken = std::function<bool(const IpAddress&)>;
+  static void note_taken(const std::string& path, const std::string& what,
+                         const std::string& provider, const ServiceName& name,
+                         const std::string& way_out, std::optional<Error>& taken);
+  void check_pool(const std::string& provider, const Service& service, const std::string& spec,
+                  Faults& faults) const;
+  void check_sharing(const Transaction& transaction, std::size_t index,
+                     const std::set<ServiceName>& moving, std::optional<Error>& taken) const;
+  [[nodiscard]] bool may_share(const std::string& provider, const Service& service,
+                               const IpAddress& vip) const;
+  [[nodiscard]] Allocator::Choice vip_for(const std::string& provider, const Service& service,
+                                          Family family, const Taken& taken) const;
+  void choose_vips(const std::string& provider, Service& service, const Taken& taken) const;
+  [[nodiscard]] Taken others_addresses(const Transaction& transaction,
+                                       const std::vector<IpAddress>& hosts) const;
   void check_names(const Transaction& transaction, Faults& faults) const;
   void check_frontends(const Transaction& transaction, const std::set<ServiceName>& moving,
                        Faults& faults, std::optional<Error>& taken) const;
@@ -92,8 +128,13 @@ class Desired {
   void remember(const std::string& provider, const Service& service);
 
   std::set<IpAddress> reserved_;
+  Allocator allocator_;
+  std::set<std::pair<std::string, ServiceName>> pending_;  // provider, name
+  bool vip_freed_ = false;                                 // since the last serve_pending()
+  // VIPs held under a key of kSharedIpAnnotation, by provider and key.
+  std::map<std::pair<std::string, std::string>, std::set<IpAddress>> shared_;
   std::map<std::string, Provider> providers_;
-  AddressMap<std::map<PortKey, Holder>> holders_;  // of frontends, by VIP
+  AddressMap<Holders> holders_;  // of frontends, by VIP
   AddressMap<std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 

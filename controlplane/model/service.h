@@ -64,6 +64,8 @@ struct ServiceInput {
   std::string type;
   std::vector<std::string> load_balancer_ips;
   std::string load_balancer_ip;
+  std::vector<std::string> ip_families;
+  std::string ip_family_policy;
   std::string mode;
   std::string network;
   std::string no_endpoints;
@@ -119,11 +121,27 @@ struct Identity {
 // service, so services that differ in it only are equal.
 struct VipFields {
   std::vector<std::string> names;  // by index of Service::vips; may be shorter
+  bool given = false;              // any, right or wrong
 
   [[nodiscard]] std::string at(std::size_t vip) const {
     return vip < names.size() ? names[vip] : "loadBalancerIPs[" + std::to_string(vip) + "]";
   }
   friend bool operator==(const VipFields&, const VipFields&) { return true; }
+};
+
+// Why a service has fewer VIPs than it wants; empty: it has them. The gateway's finding, so services
+// that differ in it only are equal.
+struct Pending {
+  std::string why;
+  friend bool operator==(const Pending&, const Pending&) { return true; }
+};
+
+// How many families a service has when the gateway chooses its addresses, as in Kubernetes.
+enum class FamilyPolicy : std::uint8_t {
+  kUnset,
+  kSingleStack,
+  kPreferDualStack,
+  kRequireDualStack
 };
 
 // How a service treats its clients and their flows.
@@ -148,6 +166,10 @@ struct Service {
   std::map<std::string, std::string> annotations;
   std::vector<IpAddress> vips;
   VipFields vip_fields;
+  bool vips_chosen = false;  // by the gateway, from its pools
+  Pending pending;
+  std::vector<Family> families;  // distinct, as they were given
+  FamilyPolicy family_policy = FamilyPolicy::kUnset;
   ServiceOptions options;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/model/validate.h"
 
+#include "controlplane/model/allocate.h"
 #include "dataplane/net/headers.h"
 #include "dataplane/snapshot/limits.h"
 
@@ -51,9 +52,14 @@ void check_word(const std::string& word, const std::string& only,
 
 void check_annotations(const ServiceInput& input, const std::string& path, Faults& faults) {
   for (const auto& [key, value] : input.annotations) {
-    if (key.rfind("sluice.dev/", 0) == 0) {
-      faults.add(path + ".metadata.annotations[" + key + "]",
-                 "no such annotation; keys under sluice.dev/ have a meaning or are refused");
+    if (key.rfind("sluice.dev/", 0) != 0) {
+      continue;
+    }
+    const std::string at = path + ".metadata.annotations[" + key + "]";
+    if (key != kAddressPoolAnnotation && key != kSharedIpAnnotation) {
+      faults.add(at, "no such annotation; keys under sluice.dev/ have a meaning or are refused");
+    } else if (value.empty()) {
+      faults.add(at, "it is empty; give it a value, or leave it out");
     }
   }
 }
@@ -110,15 +116,12 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
   if (!input.load_balancer_ip.empty()) {
     given.emplace_back("loadBalancerIP", input.load_balancer_ip);
   }
-  if (given.empty()) {
-    faults.add(spec + ".loadBalancerIPs",
-               "no address is given, and addresses are not allocated yet; name at least one");
-  }
   if (given.size() > kVipsPerServiceMax) {
     faults.add(spec + ".loadBalancerIPs",
                std::to_string(given.size()) + " addresses are given; a service has at most 100");
     return;
   }
+  service.vip_fields.given = !given.empty();
   std::vector<IpAddress>& vips = service.vips;
   for (const auto& [field, text] : given) {
     const std::string path = spec + "." + field;
@@ -133,6 +136,63 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
     vips.push_back(*address);
     service.vip_fields.names.push_back(field);
   }
+}
+
+void check_given_families(const Service& service, const std::string& spec, Faults& faults) {
+  std::set<Family> given;
+  for (std::size_t i = 0; i < service.vips.size(); ++i) {
+    const Family family = service.vips[i].family;
+    given.insert(family);
+    if (!service.families.empty() &&
+        std::find(service.families.begin(), service.families.end(), family) ==
+            service.families.end()) {
+      faults.add(spec + "." + service.vip_fields.at(i),
+                 "'" + sluice::to_string(service.vips[i]) + "' is of a family that ipFamilies " +
+                     "does not name");
+    }
+  }
+  if (service.family_policy == FamilyPolicy::kSingleStack && given.size() > 1) {
+    faults.add(spec + ".ipFamilyPolicy",
+               "'SingleStack' has one family and the addresses are of both; remove one, or use "
+               "'PreferDualStack'");
+  }
+  const bool short_of_one = given.size() == 1 || (given.empty() && service.families.size() == 1);
+  if (service.family_policy == FamilyPolicy::kRequireDualStack && short_of_one) {
+    faults.add(spec + ".ipFamilyPolicy",
+               "'RequireDualStack' needs both families and one is named; name the other too, or "
+               "use 'PreferDualStack'");
+  }
+}
+
+// Families and their policy, and that the VIPs given agree with them.
+void check_families(const ServiceInput& input, const std::string& spec, Service& service,
+                    Faults& faults) {
+  for (std::size_t i = 0; i < input.ip_families.size(); ++i) {
+    const std::string& word = input.ip_families[i];
+    const Family family = word == "IPv6" ? Family::kIpv6 : Family::kIpv4;
+    if (word != "IPv4" && word != "IPv6") {
+      faults.add(at(spec, "ipFamilies", i), "'" + word + "' is no family; use 'IPv4' or 'IPv6'");
+    } else if (std::find(service.families.begin(), service.families.end(), family) !=
+               service.families.end()) {
+      faults.add(at(spec, "ipFamilies", i), "'" + word + "' is given twice; remove one");
+    } else {
+      service.families.push_back(family);
+    }
+  }
+  const std::string& policy = input.ip_family_policy;
+  service.family_policy = policy == "SingleStack"        ? FamilyPolicy::kSingleStack
+                          : policy == "PreferDualStack"  ? FamilyPolicy::kPreferDualStack
+                          : policy == "RequireDualStack" ? FamilyPolicy::kRequireDualStack
+                                                         : FamilyPolicy::kUnset;
+  if (service.family_policy == FamilyPolicy::kUnset && !policy.empty()) {
+    faults.add(spec + ".ipFamilyPolicy", "'" + policy + "' is unknown; use 'SingleStack', " +
+                                             "'PreferDualStack' or 'RequireDualStack'");
+  }
+  if (service.family_policy == FamilyPolicy::kSingleStack && service.families.size() > 1) {
+    faults.add(spec + ".ipFamilyPolicy", "'SingleStack' has one family and ipFamilies names two; " +
+                                             std::string("remove one, or use 'PreferDualStack'"));
+  }
+  check_given_families(service, spec, faults);
 }
 
 // 0 for none.
@@ -354,6 +414,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.annotations = input.annotations;
   service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
   check_vips(input, spec, service, faults);
+  check_families(input, spec, service, faults);
   service.options = validate_options(input, spec, faults);
   service.ports = check_ports(input, spec, faults);
   service.refuses = input.no_endpoints == "refuse";

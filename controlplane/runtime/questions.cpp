@@ -213,6 +213,17 @@ std::vector<ProviderView> Reconciler::providers() {
   });
 }
 
+std::vector<PoolView> Reconciler::pools() {
+  return ask<std::vector<PoolView>>([this] {
+    const model::Allocator& allocator = desired_.allocator();
+    std::vector<PoolView> views;
+    for (std::size_t i = 0; i < allocator.pools().size(); ++i) {
+      views.push_back({allocator.pools()[i], allocator.used(i)});
+    }
+    return views;
+  });
+}
+
 StatusView Reconciler::status() {
   return ask<StatusView>([this] {
     StatusView view;

@@ -52,7 +52,7 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
     : config_(config),
       dataplane_(dataplane),
       mailbox_(mailbox),
-      desired_(snat_addresses(config)),
+      desired_(snat_addresses(config), config.address_pools),
       topology_(config, dataplane.port_facts(), twins_of(dataplane, config.ports.size())),
       compiler_({config.service_ports, config.bindings}, config.maglev_seed,
                 [this](const IpAddress& address) { return topology_.answer_ports(address); }),
@@ -195,16 +195,18 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
     applied.revision = desired_.commit(applied.plan, std::move(write.transaction));
     applied.epoch = published_->epoch + 1;
     carry_out(applied.plan);
+    serve_pending(false);
     unpublished_.push_back(
         {std::move(write.answer), std::move(applied), 0, write.received, write.deadline});
     dirty_ = true;
   }
 }
 
-// What it would do, or everything that it is refused for.
-model::Result<model::Plan> Reconciler::plan(const model::Transaction& transaction) const {
+// What it would do, its VIPs chosen, or everything that it is refused for.
+model::Result<model::Plan> Reconciler::plan(model::Transaction& transaction) const {
   model::Faults faults;
   const std::vector<IpAddress> hosts = topology_.host_addresses();
+  desired_.assign_vips(transaction, hosts, faults);
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const model::Service& service = transaction.upsert[i];
     const std::string path = "upsert[" + std::to_string(i) + "]";
@@ -287,12 +289,39 @@ void Reconciler::carry_out(const model::Plan& plan) {
   for (const auto* some : {&plan.changed, &plan.created}) {
     for (const model::Brought& brought : *some) {
       const model::Service& service = desired_.find(plan.provider, brought.name)->service;
-      compiler_.update(plan.provider, service, epoch);
       changed.emplace_back(plan.provider, brought.name);
-      records_[changed.back()].epoch = epoch;
-      note_denied(changed.back(), service);
+      compile(changed.back(), service);
     }
   }
+  note_changes(changed, removed);
+}
+
+void Reconciler::compile(const ChangeLog::Key& key, const model::Service& service) {
+  const std::uint64_t epoch = published_->epoch + 1;
+  compiler_.update(key.first, service, epoch);
+  records_[key].epoch = epoch;
+  note_denied(key, service);
+}
+
+// What has become free goes to who waits for it.
+void Reconciler::serve_pending(bool all_reasons) {
+  const auto served = desired_.serve_pending(
+      topology_.host_addresses(), all_reasons,
+      [this](const std::string& provider, const model::Service& service) {
+        return compiler_.fits(provider, {&service});
+      });
+  if (served.empty()) {
+    return;
+  }
+  for (const ChangeLog::Key& key : served) {
+    compile(key, desired_.find(key.first, key.second)->service);
+  }
+  note_changes(served, {});
+  dirty_ = true;
+}
+
+void Reconciler::note_changes(const std::vector<ChangeLog::Key>& changed,
+                              const std::vector<ChangeLog::Key>& removed) {
   change_log_.add(changed, removed);
   const std::lock_guard lock(change_mutex_);
   changes_ = change_log_.sequence();
@@ -551,6 +580,7 @@ void Reconciler::keep_house() {
   follow_links();
   compiler_.set_time(clock_ms());
   dirty_ = compiler_.expire_drains() || dirty_;
+  serve_pending(true);
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
   // because there is always a newer one.
   if (dataplane_.confirmed(house_ticket_)) {

@@ -65,6 +65,7 @@ class Reconciler {
                                const std::string& space);
   std::optional<ServiceView> service(const std::string& provider, const model::ServiceName& name);
   std::vector<ProviderView> providers();
+  std::vector<PoolView> pools();
   StatusView status();
   std::map<std::uint32_t, OwnerView> owners_of(const std::vector<std::uint32_t>& service_ports);
   // By ServicePort id whether the service matches; empty strings match all, and nothing matching
@@ -97,12 +98,16 @@ class Reconciler {
   void run();
   void observe(Mailbox::Batch& batch);
   void write(std::vector<PendingWrite>& writes);
-  model::Result<model::Plan> plan(const model::Transaction& transaction) const;
+  model::Result<model::Plan> plan(model::Transaction& transaction) const;
   void check_vip(const IpAddress& vip, const std::vector<IpAddress>& hosts, const std::string& path,
                  model::Faults& faults) const;
   void check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                       const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);
+  void compile(const ChangeLog::Key& key, const model::Service& service);
+  void serve_pending(bool all_reasons);
+  void note_changes(const std::vector<ChangeLog::Key>& changed,
+                    const std::vector<ChangeLog::Key>& removed);
   void note_denied(const ChangeLog::Key& key, const model::Service& service);
   void publish();
   void steer_vips(const std::vector<AddressTable::Change>& changes, const Snapshot& before);

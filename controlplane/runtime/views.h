@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/model/address_pool.h"
 #include "controlplane/model/compile.h"
 #include "controlplane/model/service.h"
 
@@ -67,6 +68,11 @@ struct ProviderView {
   std::string name;
   std::uint64_t revision = 0;
   std::uint64_t services = 0;
+};
+
+struct PoolView {
+  model::AddressPool pool;
+  std::uint64_t in_use = 0;  // addresses
 };
 
 struct StatusView {

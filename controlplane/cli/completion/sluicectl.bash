@@ -24,7 +24,7 @@ _sluicectl_names() {
 _sluicectl() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
   local commands="apply delete get flows status explain completion version"
-  local kinds="services backends ports flows drops providers"
+  local kinds="services backends ports flows drops providers pools"
   local global="-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help"
   local command="" kind="" own="" i
   COMPREPLY=()
@@ -85,6 +85,7 @@ _sluicectl() {
         ports|port|po) words=$(_sluicectl_names ports) ;;
         drops|drop|dr) words=$(_sluicectl_names drops) ;;
         providers|provider|pr) words=$(_sluicectl_names providers) ;;
+        pools|pool) words=$(_sluicectl_names pools) ;;
       esac
       ;;
   esac

@@ -16,7 +16,7 @@ end
 
 set -l seen __fish_seen_subcommand_from
 set -l commands apply delete get flows status explain completion version
-set -l kinds services backends ports flows drops providers
+set -l kinds services backends ports flows drops providers pools
 complete -c sluicectl -f
 complete -c sluicectl -n "not $seen $commands" -a "$commands"
 complete -c sluicectl -s n -l namespace -x -d 'namespace'
@@ -47,6 +47,8 @@ complete -c sluicectl -n "$seen get; and $seen drops" \
   -a '(__sluicectl_names drops)'
 complete -c sluicectl -n "$seen get; and $seen providers" \
   -a '(__sluicectl_names providers)'
+complete -c sluicectl -n "$seen get; and $seen pools" \
+  -a '(__sluicectl_names pools)'
 complete -c sluicectl -n "$seen get" -s w -l watch
 complete -c sluicectl -n "$seen get" -l client -x
 complete -c sluicectl -n "$seen get" -l backend -x

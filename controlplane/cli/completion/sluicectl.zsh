@@ -27,7 +27,7 @@ _sluicectl() {
     'status:state in numbers' 'explain:what happens to a packet'
     'completion:print a completion script' 'version:show versions'
   )
-  kinds=(services backends ports flows drops providers)
+  kinds=(services backends ports flows drops providers pools)
   global=(-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help)
   for ((i = 2; i < CURRENT; i++)); do
     case ${words[i]} in
@@ -81,6 +81,7 @@ _sluicectl() {
         ports|port|po) _sluicectl_names ports ;;
         drops|drop|dr) _sluicectl_names drops ;;
         providers|provider|pr) _sluicectl_names providers ;;
+        pools|pool) _sluicectl_names pools ;;
       esac
       ;;
   esac

@@ -115,8 +115,6 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
       {"spec { type: 'ClusterIP' }", "s.spec.type"},
       {"spec { cluster_ips: '10.96.0.1' }", "s.spec.clusterIPs"},
       {"spec { external_ips: '192.0.2.1' }", "s.spec.externalIPs"},
-      {"spec { ip_families: 'IPv4' }", "s.spec.ipFamilies"},
-      {"spec { ip_family_policy: 'SingleStack' }", "s.spec.ipFamilyPolicy"},
       {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
       {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
       {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
@@ -187,6 +185,42 @@ TEST(Convert, StatusTellsWhatIsServedAndWhyNot) {
   EXPECT_EQ(status.endpoints(0).reason(), "terminating");
 }
 
+TEST(Convert, ChosenAddressesAreTheStatusAndNotTheSpec) {
+  runtime::ServiceView view;
+  view.service = validated(full());
+  view.service.vips_chosen = true;
+  view.service.families = {Family::kIpv6, Family::kIpv4};
+  view.service.family_policy = model::FamilyPolicy::kPreferDualStack;
+  v1::Service message;
+  fill(view, message);
+  EXPECT_EQ(message.spec().load_balancer_ips_size(), 0);
+  EXPECT_EQ(message.spec().ip_families(0), "IPv6");
+  EXPECT_EQ(message.spec().ip_family_policy(), "PreferDualStack");
+  ASSERT_EQ(message.status().load_balancer().ingress_size(), 2);
+  EXPECT_EQ(message.status().load_balancer().ingress(0).ip(), "203.0.113.10");
+  EXPECT_EQ(message.status().load_balancer().ingress(0).ip_mode(), "VIP");
+  const model::Service again = validated(message);
+  EXPECT_EQ(again.families, view.service.families);
+  EXPECT_EQ(again.family_policy, view.service.family_policy);
+}
+
+TEST(Convert, WhoWaitsForAnAddressIsToldWhy) {
+  runtime::ServiceView view;
+  view.service = validated(full());
+  view.service.vips.clear();
+  view.service.pending.why = "no free IPv4 address in pool 'lb'";
+  v1::Service message;
+  fill(view, message);
+  const auto& conditions = message.status().conditions();
+  const auto assigned = std::find_if(conditions.begin(), conditions.end(), [](const auto& c) {
+    return c.type() == "AddressesAssigned";
+  });
+  ASSERT_NE(assigned, conditions.end());
+  EXPECT_EQ(assigned->status(), "False");
+  EXPECT_EQ(assigned->reason(), "NoFreeAddress");
+  EXPECT_EQ(assigned->message(), "no free IPv4 address in pool 'lb'");
+}
+
 TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   v1::GatewayConfig message;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
@@ -200,7 +234,11 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
             steering: "rte_flow" faces: "clients" announce_on: "203.0.113.0/24"
             addresses: "192.0.2.1/24" neighbours { address: "192.0.2.2" mac: "02:00:00:00:00:01" }
             routes { prefix: "0.0.0.0/0" gateway: "192.0.2.2" } }
-    snat { address: "192.0.2.100" port_range: "2000-2999" })",
+    snat { address: "192.0.2.100" port_range: "2000-2999" }
+    address_pools { name: "lb" addresses: "203.0.113.0/28" auto_assign: false avoid_buggy_ips: true
+                    providers: "east" namespaces: "shop"
+                    service_selector { key: "tier" value: "gold" } }
+    address_pools { name: "open" addresses: "203.0.113.16" })",
                                                             &message));
   const auto config = model::validate(to_input(message), 4);
   ASSERT_TRUE(config) << config.error().message;
@@ -233,6 +271,15 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
       4U);
   EXPECT_EQ(config->snat.at(0).port_begin, 2000U);
   EXPECT_EQ(config->snat.at(0).port_end, 3000U);
+  const model::AddressPool& pool = config->address_pools.at(0);
+  EXPECT_EQ(pool.name, "lb");
+  EXPECT_EQ(pool.ranges, std::vector{*model::parse_address_range("203.0.113.0/28")});
+  EXPECT_FALSE(pool.auto_assign);
+  EXPECT_TRUE(pool.avoid_buggy_ips);
+  EXPECT_EQ(pool.providers, std::vector<std::string>{"east"});
+  EXPECT_EQ(pool.namespaces, std::vector<std::string>{"shop"});
+  EXPECT_EQ(pool.service_selector, (std::map<std::string, std::string>{{"tier", "gold"}}));
+  EXPECT_TRUE(config->address_pools.at(1).auto_assign) << "absent: it assigns";
   EXPECT_EQ(config->socket_path, "/run/x");
   EXPECT_EQ(config->log_level, "debug");
 }

@@ -39,7 +39,7 @@ TEST(BashCompletion, KnowsCommandsKindsFlagsAndOutputs) {
   const FakeGateway gateway;
   EXPECT_EQ(offered(gateway, "''"), "apply completion delete explain flows get status version ");
   EXPECT_EQ(offered(gateway, "g"), "get ");
-  EXPECT_EQ(offered(gateway, "-n shop get ''"), "backends drops flows ports providers services ");
+  EXPECT_EQ(offered(gateway, "-n shop get ''"), "backends drops flows pools ports providers services ");
   EXPECT_EQ(offered(gateway, "get services -o ''"), "json name table wide yaml ");
   EXPECT_EQ(offered(gateway, "apply --re"), "--replace ");
   EXPECT_EQ(offered(gateway, "completion ''"), "bash fish zsh ");
@@ -85,6 +85,7 @@ TEST(Completion, EveryShellKnowsTheSameWords) {
                              "half_open",
                              "drops",
                              "providers",
+                             "pools",
                              "table wide json yaml name",
                              "filename",
                              "replace",

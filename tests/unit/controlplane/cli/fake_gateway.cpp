@@ -101,6 +101,13 @@ grpc::Status FakeGateway::ListProviders(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeGateway::ListAddressPools(grpc::ServerContext* /*context*/,
+                                           const v1::ListAddressPoolsRequest* /*request*/,
+                                           v1::ListAddressPoolsResponse* response) {
+  *response = pools;
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeGateway::ListBackends(grpc::ServerContext* /*context*/,
                                        const v1::ListBackendsRequest* request,
                                        v1::ListBackendsResponse* response) {

@@ -35,6 +35,7 @@ class FakeGateway final : public v1::Gateway::Service {
   v1::DeleteFlowsResponse deleted_flows;
   v1::ListDropsResponse drops;
   v1::ListProvidersResponse providers;
+  v1::ListAddressPoolsResponse pools;
   v1::GatewayStatus gateway_status;
   v1::ExplainResponse explanation;
   std::vector<v1::ServiceEvent> events;
@@ -63,6 +64,8 @@ class FakeGateway final : public v1::Gateway::Service {
                              grpc::ServerWriter<v1::ServiceEvent>*) override;
   grpc::Status ListProviders(grpc::ServerContext*, const v1::ListProvidersRequest*,
                              v1::ListProvidersResponse*) override;
+  grpc::Status ListAddressPools(grpc::ServerContext*, const v1::ListAddressPoolsRequest*,
+                                v1::ListAddressPoolsResponse*) override;
   grpc::Status ListBackends(grpc::ServerContext*, const v1::ListBackendsRequest*,
                             v1::ListBackendsResponse*) override;
   grpc::Status ListPorts(grpc::ServerContext*, const v1::ListPortsRequest*,

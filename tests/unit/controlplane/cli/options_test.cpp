@@ -58,6 +58,7 @@ TEST(Parse, EveryNameOfEveryKindIsKnown) {
       {Resource::kFlows, {"flows", "flow", "fl"}},
       {Resource::kDrops, {"drops", "drop", "dr"}},
       {Resource::kProviders, {"providers", "provider", "pr"}},
+      {Resource::kPools, {"pools", "pool"}},
   };
   for (const auto& [resource, words] : kinds) {
     for (const char* word : words) {

@@ -186,6 +186,24 @@ TEST(GetProviders, PrintsATable) {
             "NAME   REVISION   SERVICES\ncli    4          0\n");
 }
 
+TEST(GetPools, PrintsATableAndOneByName) {
+  FakeGateway gateway;
+  for (const char* name : {"lb", "reserved"}) {
+    auto* pool = gateway.pools.add_pools();
+    pool->set_name(name);
+    pool->add_addresses("203.0.113.0-203.0.113.15");
+    pool->add_addresses("2001:db8::-2001:db8::f");
+    pool->set_in_use(3);
+    pool->set_auto_assign(pool->name() == "lb");
+  }
+  EXPECT_EQ(gateway.run({"get", "pools"}).out,
+            "NAME       ADDRESSES                                         IN-USE   AUTO-ASSIGN\n"
+            "lb         203.0.113.0-203.0.113.15,2001:db8::-2001:db8::f   3        yes\n"
+            "reserved   203.0.113.0-203.0.113.15,2001:db8::-2001:db8::f   3        no\n");
+  EXPECT_EQ(gateway.run({"get", "pools", "lb", "-o", "name"}).out, "pool/lb\n");
+  EXPECT_EQ(gateway.run({"get", "pools", "other"}).code, kRefused);
+}
+
 TEST(Watch, PrintsTheListingThenEveryChange) {
   FakeGateway gateway;
   add_service(gateway, "web");
@@ -239,8 +257,9 @@ TEST(EveryCommand, TellsWhenNoGatewayAnswers) {
       {"get", "backends"},  {"get", "ports"},
       {"get", "flows"},     {"get", "drops"},
       {"get", "providers"}, {"get", "services", "-w"},
-      {"status"},           {"explain", "a", "b"},
-      {"version"},          {"delete", "service", "web"},
+      {"get", "pools"},     {"status"},
+      {"version"},          {"explain", "a", "b"},
+      {"delete", "service", "web"},
   };
   for (const auto& words : commands) {
     const Ran ran = gateway.run(words);

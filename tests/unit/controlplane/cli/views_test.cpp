@@ -60,6 +60,17 @@ TEST(ServiceRow, GivesTheReasonWhenNotAllIsServed) {
   EXPECT_EQ(service_row(none, false, kNow)[4], "203.0.113.9");
 }
 
+TEST(ServiceRow, WhoWaitsForAnAddressIsPendingWithTheReason) {
+  v1::ServiceEntry waiting = entry();
+  waiting.mutable_service()->mutable_status()->clear_frontends();
+  auto* condition = waiting.mutable_service()->mutable_status()->add_conditions();
+  condition->set_type("AddressesAssigned");
+  condition->set_status("False");
+  condition->set_message("no free IPv4 address in pool 'lb'");
+  EXPECT_EQ(service_row(waiting, false, kNow)[4], "<pending>");
+  EXPECT_EQ(service_row(waiting, false, kNow)[7], "NotServed: no free IPv4 address in pool 'lb'");
+}
+
 TEST(ServiceRow, WithoutStatusCountsTheEndpointsOfTheSpec) {
   v1::ServiceEntry bare;
   bare.mutable_service()->mutable_spec()->add_endpoints();

@@ -16,6 +16,8 @@ ConfigInput good() {
   input.ports[1].name = "lan0";
   input.ports[1].device = "0000:03:00.1";
   input.snat = {{"10.0.0.100", ""}, {"2001:db8:10::100", "2000-3000"}};
+  input.address_pools = {{"lb", {"203.0.113.0/28"}, {}, false, {}, {}, {}},
+                         {"more", {"198.51.100.0/24"}, {}, false, {}, {}, {}}};
   return input;
 }
 
@@ -115,6 +117,25 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"snat[1].address", [](auto& c) { c.snat[1].address = "10.0.0.100"; }},
       {"snat[0].portRange", [](auto& c) { c.snat[0].port_range = "3000-2000"; }},
       {"snat[0].portRange", [](auto& c) { c.snat[0].port_range = "0-70000"; }},
+      {"addressPools[0].name", [](auto& c) { c.address_pools[0].name = "LB"; }},
+      {"addressPools[1].name", [](auto& c) { c.address_pools[1].name = "lb"; }},
+      {"addressPools[0].addresses", [](auto& c) { c.address_pools[0].addresses.clear(); }},
+      {"addressPools[0].addresses[0]",
+       [](auto& c) { c.address_pools[0].addresses = {"203.0.113.1/28"}; }},
+      {"addressPools[0].addresses[0]", [](auto& c) { c.address_pools[0].addresses = {"224.0.0.0/24"}; }},
+      {"addressPools[0].addresses[0]",
+       [](auto& c) {
+         c.snat = {{"2001:db8:10::100", ""}};
+         c.address_pools.pop_back();
+       }},
+      {"addressPools[1].addresses[0]",
+       [](auto& c) { c.address_pools[1].addresses = {"203.0.113.15-203.0.113.20"}; }},
+      {"addressPools[1].addresses[1]",
+       [](auto& c) {
+         c.address_pools[1].addresses = {"198.51.100.0/24", "198.51.100.9"};
+       }},
+      {"addressPools[0].providers[0]", [](auto& c) { c.address_pools[0].providers = {"a b"}; }},
+      {"addressPools[0].namespaces[0]", [](auto& c) { c.address_pools[0].namespaces = {""}; }},
       {"api.listen", [](auto& c) { c.listen = "unix:relative"; }},
       {"log.level", [](auto& c) { c.log_level = "loud"; }}};
   for (const Case& test : cases) {

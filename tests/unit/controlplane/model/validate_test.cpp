@@ -38,7 +38,32 @@ const std::vector<Case>& wrong_services() {
       {"an unknown mode", [](auto& s) { s.mode = "NAT"; }, "s.spec.forwarding.mode"},
       {"neither refused nor dropped", [](auto& s) { s.no_endpoints = "reject"; },
        "s.spec.forwarding.noEndpoints"},
-      {"no address", [](auto& s) { s.load_balancer_ips.clear(); }, "s.spec.loadBalancerIPs"},
+      {"an empty annotation of ours",
+       [](auto& s) { s.annotations["sluice.dev/allow-shared-ip"] = ""; },
+       "s.metadata.annotations[sluice.dev/allow-shared-ip]"},
+      {"an unknown family", [](auto& s) { s.ip_families = {"IPv4", "IPv5", "IPv6"}; },
+       "s.spec.ipFamilies[1]"},
+      {"a family given twice", [](auto& s) { s.ip_families = {"IPv4", "IPv6", "IPv4"}; },
+       "s.spec.ipFamilies[2]"},
+      {"an unknown family policy", [](auto& s) { s.ip_family_policy = "DualStack"; },
+       "s.spec.ipFamilyPolicy"},
+      {"one stack and two families",
+       [](auto& s) {
+         s.load_balancer_ips.clear();
+         s.ip_families = {"IPv4", "IPv6"};
+         s.ip_family_policy = "SingleStack";
+       },
+       "s.spec.ipFamilyPolicy"},
+      {"one stack and addresses of both", [](auto& s) { s.ip_family_policy = "SingleStack"; },
+       "s.spec.ipFamilyPolicy"},
+      {"two stacks and addresses of one",
+       [](auto& s) {
+         s.load_balancer_ips.pop_back();
+         s.ip_family_policy = "RequireDualStack";
+       },
+       "s.spec.ipFamilyPolicy"},
+      {"an address of a family that is not named", [](auto& s) { s.ip_families = {"IPv4"}; },
+       "s.spec.loadBalancerIPs[1]"},
       {"a bad address", [](auto& s) { s.load_balancer_ips[1] = "203.0.113.300"; },
        "s.spec.loadBalancerIPs[1]"},
       {"a multicast VIP", [](auto& s) { s.load_balancer_ips[0] = "224.0.0.1"; },

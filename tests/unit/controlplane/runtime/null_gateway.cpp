@@ -71,7 +71,11 @@ Dataplane& null_dataplane() {
   return dataplane;
 }
 
-NullGateway::NullGateway() {
+NullGateway::NullGateway(std::vector<model::AddressPool> pools) : config([&pools] {
+  model::Config made = null_config();
+  made.address_pools = std::move(pools);
+  return made;
+}()) {
   reconciler.start({});
 }
 
@@ -83,7 +87,9 @@ model::Service service_of(const std::string& name, const std::string& vip,
                           const std::vector<std::string>& endpoints) {
   model::Service service;
   service.name = {"default", name};
-  service.vips = {*parse_ip(vip)};
+  if (!vip.empty()) {
+    service.vips = {*parse_ip(vip)};
+  }
   service.ports = {{"", kProtocolTcp, 80, 8080, ""}};
   for (const std::string& address : endpoints) {
     service.endpoints.push_back({*parse_ip(address), {}, "", "", "", {}, 1});

@@ -25,15 +25,15 @@ Dataplane& null_dataplane();
 
 // A reconciler of its own for each test, running.
 struct NullGateway {
-  NullGateway();
+  explicit NullGateway(std::vector<model::AddressPool> pools = {});
   ~NullGateway();
 
-  model::Config config = null_config();
+  model::Config config;
   runtime::Mailbox mailbox;
   runtime::Reconciler reconciler{config, null_dataplane(), mailbox};
 };
 
-// A service in namespace "default" with one TCP port 80 -> 8080.
+// A service in namespace "default" with one TCP port 80 -> 8080. An empty VIP: the gateway's choice.
 model::Service service_of(const std::string& name, const std::string& vip,
                           const std::vector<std::string>& endpoints);
 model::Transaction transaction_of(std::vector<model::Service> upsert,

@@ -95,6 +95,38 @@ TEST(Reconciler, AVipOfAFamilyWithoutASnatAddressIsRefused) {
   EXPECT_NE(refused.error().faults[0].message.find("IPv6 SNAT address"), std::string::npos);
 }
 
+TEST(Reconciler, WhoWaitsForAnAddressIsServedInTheEpochThatFreesIt) {
+  NullGateway gateway({{.name = "lb", .ranges = {*model::parse_address_range("203.0.113.7")}}});
+  ASSERT_TRUE(gateway.reconciler.apply(transaction_of({service_of("first", "", {"192.0.2.9"})})));
+  ASSERT_TRUE(gateway.reconciler.apply(transaction_of({service_of("second", "", {"192.0.2.9"})})));
+  const auto vips = [&](const std::string& name) {
+    return gateway.reconciler.service("cli", {"default", name})->service.vips;
+  };
+  EXPECT_EQ(vips("first"), std::vector{*parse_ip("203.0.113.7")});
+  EXPECT_EQ(vips("second"), std::vector<IpAddress>{});
+  const auto seen = gateway.reconciler.changes_since(0, "", "").sequence;
+  model::Transaction removal = transaction_of({});
+  removal.remove = {{"default", "first"}};
+  const auto removed = gateway.reconciler.apply(removal);
+  ASSERT_TRUE(removed);
+  EXPECT_EQ(vips("second"), std::vector{*parse_ip("203.0.113.7")});
+  const auto view = gateway.reconciler.service("cli", {"default", "second"});
+  EXPECT_EQ(view->epoch, removed->epoch);
+  EXPECT_FALSE(view->ports.empty());
+  const auto changes = gateway.reconciler.changes_since(seen, "", "");
+  ASSERT_EQ(changes.services.size(), 1U) << "who watches is told";
+  EXPECT_EQ(changes.services[0].service.name.name, "second");
+}
+
+TEST(Reconciler, ADryRunTellsWithoutTakingAnAddress) {
+  NullGateway gateway({{.name = "lb", .ranges = {*model::parse_address_range("203.0.113.7")}}});
+  auto write = transaction_of({service_of("dry", "", {})});
+  write.dry_run = true;
+  ASSERT_TRUE(gateway.reconciler.apply(write));
+  ASSERT_TRUE(gateway.reconciler.apply(transaction_of({service_of("real", "", {})})));
+  EXPECT_EQ(gateway.reconciler.service("cli", {"default", "real"})->service.vips.size(), 1U);
+}
+
 TEST(Reconciler, TheGatewaysOwnFieldsMayComeBackOnlyAsItGaveThem) {
   NullGateway gateway;
   auto write = transaction_of({service_of("web", "203.0.113.1", {})});

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// Desired with address pools: who gets which VIP, keeps it, shares it, waits for one.
+#include "controlplane/model/desired.h"
+
+#include "dataplane/net/headers.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::model {
+namespace {
+
+IpAddress ip(const std::string& text) {
+  return *parse_ip(text);
+}
+
+AddressPool pool(const std::string& name, const std::vector<std::string>& ranges) {
+  AddressPool made;
+  made.name = name;
+  for (const std::string& range : ranges) {
+    made.ranges.push_back(*parse_address_range(range));
+  }
+  return made;
+}
+
+// Its address is left to the gateway.
+Service service(const std::string& name, std::uint16_t port = 80) {
+  Service made;
+  made.name = {"default", name};
+  made.ports = {{"", kProtocolTcp, port, 8080, ""}};
+  return made;
+}
+
+Service asking(const std::string& name, const std::string& vip, std::uint16_t port = 80) {
+  Service made = service(name, port);
+  made.vips = {ip(vip)};
+  made.vip_fields = {{"loadBalancerIPs[0]"}, true};
+  return made;
+}
+
+Service sharing(Service service, const std::string& key) {
+  service.annotations[kSharedIpAnnotation] = key;
+  return service;
+}
+
+// A Desired with its transactions as the reconciler carries them out.
+struct Gateway {
+  explicit Gateway(std::vector<AddressPool> pools) : desired({ip("192.0.2.9")}, std::move(pools)) {}
+
+  Result<Plan> apply(std::vector<Service> upsert, std::vector<ServiceName> remove = {},
+                     const std::string& provider = "cli", bool replace = false) {
+    Transaction transaction;
+    transaction.provider = provider;
+    transaction.upsert = std::move(upsert);
+    transaction.remove = std::move(remove);
+    transaction.replace = replace;
+    Faults faults;
+    desired.assign_vips(transaction, hosts, faults);
+    Result<Plan> plan = desired.plan(transaction, std::move(faults));
+    if (plan) {
+      desired.commit(*plan, std::move(transaction));
+      served = desired.serve_pending(hosts, false, [](const auto&, const auto&) { return true; });
+    }
+    return plan;
+  }
+  // One that must be accepted.
+  void put(std::vector<Service> upsert, std::vector<ServiceName> remove = {}) {
+    const Result<Plan> plan = apply(std::move(upsert), std::move(remove));
+    ASSERT_TRUE(plan) << plan.error().message;
+  }
+  std::string vips_of(const std::string& name, const std::string& provider = "cli") const {
+    const auto* stored = desired.find(provider, {"default", name});
+    std::string text;
+    for (const IpAddress& vip : stored == nullptr ? std::vector<IpAddress>{} : stored->service.vips) {
+      text += (text.empty() ? "" : ",") + sluice::to_string(vip);
+    }
+    return text;
+  }
+  std::string why(const std::string& name) const {
+    return desired.find("cli", {"default", name})->service.pending.why;
+  }
+
+  std::vector<IpAddress> hosts = {ip("192.0.2.1")};
+  Desired desired;
+  std::vector<std::pair<std::string, ServiceName>> served;
+};
+
+TEST(Assign, AServiceGetsAnAddressAndKeepsItThroughChanges) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})});
+  ASSERT_TRUE(gateway.apply({service("a"), service("b")}));
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.0");
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.1");
+  Service changed = service("b", 443);
+  ASSERT_TRUE(gateway.apply({changed}, {{"default", "a"}}));
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.1");
+  const auto again = gateway.apply({changed});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->empty());
+}
+
+TEST(Assign, ADeletedServicesAddressIsGivenAgain) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})});
+  gateway.put({service("a"), service("b")});
+  gateway.put({}, {{"default", "a"}});
+  gateway.put({service("c")});
+  EXPECT_EQ(gateway.vips_of("c"), "203.0.113.0");
+}
+
+TEST(Assign, AddressesOfTheHostOfSnatAndOfEndpointsAreNotGiven) {
+  Gateway gateway({pool("lb", {"192.0.2.0/24"})});
+  Service other = asking("other", "192.0.2.0");
+  other.endpoints.emplace_back().address = ip("192.0.2.2");
+  ASSERT_TRUE(gateway.apply({other}));
+  Service own = service("own");
+  own.endpoints.emplace_back().address = ip("192.0.2.3");
+  ASSERT_TRUE(gateway.apply({own}));
+  EXPECT_EQ(gateway.vips_of("own"), "192.0.2.4");  // .1 is the host's
+  for (int i = 5; i < 9; ++i) {
+    gateway.put({service("s" + std::to_string(i))});
+  }
+  gateway.put({service("late")});
+  EXPECT_EQ(gateway.vips_of("late"), "192.0.2.10");  // .9 is a SNAT address
+}
+
+TEST(Assign, AnAddressAskedForInTheSameTransactionIsNotGivenToAnother) {
+  Gateway gateway({pool("lb", {"203.0.113.0/30"})});
+  ASSERT_TRUE(gateway.apply({service("a"), asking("b", "203.0.113.0")}));
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.1");
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.0");
+}
+
+TEST(Assign, WithoutPoolsAnAddressIsNeeded) {
+  Gateway gateway({});
+  const auto refused = gateway.apply({service("a")});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  ASSERT_EQ(refused.error().faults.size(), 1U);
+  EXPECT_EQ(refused.error().faults[0].path, "upsert[0].spec.loadBalancerIPs");
+  EXPECT_TRUE(gateway.apply({asking("a", "203.0.113.1")}));
+}
+
+TEST(Assign, AnAddressOutsideItsPoolsIsRefusedAndNothingElseIsDisturbed) {
+  AddressPool granted = pool("gold", {"198.51.100.0/24"});
+  granted.namespaces = {"gold"};
+  Gateway gateway({pool("lb", {"203.0.113.0/24"}), granted});
+  gateway.put({service("a")});
+  for (const char* vip : {"192.0.2.77", "198.51.100.1"}) {
+    const auto refused = gateway.apply({service("b"), asking("c", vip)});
+    ASSERT_FALSE(refused) << vip;
+    EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+    EXPECT_EQ(refused.error().faults[0].path, "upsert[1].spec.loadBalancerIPs[0]");
+  }
+  EXPECT_EQ(gateway.desired.services(), 1U);
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.0");
+  Service torn = asking("d", "203.0.113.7");
+  torn.annotations[kAddressPoolAnnotation] = "gold";
+  EXPECT_FALSE(gateway.apply({torn}));
+}
+
+TEST(Assign, WhoFindsThePoolExhaustedWaitsAndIsServedWhenAnAddressIsFree) {
+  Gateway gateway({pool("lb", {"203.0.113.5"})});
+  gateway.put({service("a")});
+  ASSERT_TRUE(gateway.apply({service("b")}));
+  EXPECT_EQ(gateway.vips_of("b"), "");
+  EXPECT_EQ(gateway.why("b"), "no free IPv4 address in pool 'lb'");
+  EXPECT_TRUE(gateway.served.empty());
+  gateway.put({}, {{"default", "a"}});
+  ASSERT_EQ(gateway.served.size(), 1U);
+  EXPECT_EQ(gateway.served[0].second.name, "b");
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.5");
+  EXPECT_EQ(gateway.why("b"), "");
+}
+
+TEST(Assign, AWaitingServiceThatGoesWaitsNoMore) {
+  Gateway gateway({pool("lb", {"203.0.113.5"})});
+  gateway.put({service("a")});
+  gateway.put({service("b")});
+  gateway.put({}, {{"default", "b"}, {"default", "a"}});
+  EXPECT_TRUE(gateway.served.empty());
+  EXPECT_EQ(gateway.desired.services(), 0U);
+}
+
+TEST(Assign, ReplacingAProvidersServicesHandsTheOnlyAddressOn) {
+  Gateway gateway({pool("lb", {"203.0.113.5"})});
+  gateway.put({service("a")});
+  ASSERT_TRUE(gateway.apply({service("b")}, {}, "cli", true));
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.5");
+}
+
+TEST(Assign, AnAddressThatWasTheHostsIsGivenWhenAllReasonsAreLookedAt) {
+  Gateway gateway({pool("lb", {"192.0.2.1"})});
+  gateway.put({service("a")});
+  EXPECT_EQ(gateway.vips_of("a"), "");
+  gateway.hosts.clear();
+  const auto fits = [](const std::string&, const Service&) { return true; };
+  EXPECT_TRUE(gateway.desired.serve_pending(gateway.hosts, false, fits).empty());
+  EXPECT_EQ(gateway.desired.serve_pending(gateway.hosts, true, fits).size(), 1U);
+  EXPECT_EQ(gateway.vips_of("a"), "192.0.2.1");
+}
+
+TEST(Assign, WhoDoesNotFitGoesOnWaiting) {
+  Gateway gateway({pool("lb", {"192.0.2.1"})});
+  gateway.put({service("a")});
+  const auto fits = [](const std::string&, const Service&) { return false; };
+  EXPECT_TRUE(gateway.desired.serve_pending({}, true, fits).empty());
+  EXPECT_EQ(gateway.vips_of("a"), "");
+}
+
+TEST(Assign, FamiliesFollowThePolicy) {
+  struct Case {
+    FamilyPolicy policy;
+    std::vector<Family> families;
+    std::string vips;
+  };
+  const std::vector<Case> cases{
+      {FamilyPolicy::kUnset, {}, "203.0.113.0"},
+      {FamilyPolicy::kSingleStack, {Family::kIpv6}, "2001:db8::"},
+      {FamilyPolicy::kPreferDualStack, {}, "203.0.113.0,2001:db8::"},
+      {FamilyPolicy::kRequireDualStack, {Family::kIpv6}, "2001:db8::,203.0.113.0"},
+      {FamilyPolicy::kUnset, {Family::kIpv6, Family::kIpv4}, "2001:db8::,203.0.113.0"}};
+  for (const Case& wanted : cases) {
+    Gateway gateway({pool("lb", {"203.0.113.0/30", "2001:db8::/126"})});
+    Service made = service("a");
+    made.family_policy = wanted.policy;
+    made.families = wanted.families;
+    ASSERT_TRUE(gateway.apply({made}));
+    EXPECT_EQ(gateway.vips_of("a"), wanted.vips);
+    EXPECT_EQ(gateway.why("a"), "");
+  }
+}
+
+TEST(Assign, TwoFamiliesWherePoolsHaveOneAreAPreferenceOrAReasonToWait) {
+  Gateway gateway({pool("lb", {"203.0.113.0/30"})});
+  Service prefers = service("prefers");
+  prefers.family_policy = FamilyPolicy::kPreferDualStack;
+  Service requires_two = service("requires");
+  requires_two.family_policy = FamilyPolicy::kRequireDualStack;
+  ASSERT_TRUE(gateway.apply({prefers, requires_two}));
+  EXPECT_EQ(gateway.vips_of("prefers"), "203.0.113.0");
+  EXPECT_EQ(gateway.why("prefers"), "");
+  EXPECT_EQ(gateway.vips_of("requires"), "");
+  EXPECT_EQ(gateway.why("requires"), "no pool gives IPv6 addresses to this service");
+}
+
+TEST(Assign, APoolsAddressIsOneServicesUnlessBothShareAKey) {
+  Gateway gateway({pool("lb", {"203.0.113.0/30"})});
+  gateway.put({asking("a", "203.0.113.1", 80)});
+  const auto refused = gateway.apply({asking("b", "203.0.113.1", 443)});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+  EXPECT_EQ(refused.error().owner, "cli: default/a");
+  EXPECT_FALSE(gateway.apply({sharing(asking("b", "203.0.113.1", 443), "k")}));
+  ASSERT_TRUE(gateway.apply({sharing(asking("a", "203.0.113.1", 80), "k")}));
+  EXPECT_FALSE(gateway.apply({sharing(asking("b", "203.0.113.1", 443), "other")}));
+  EXPECT_FALSE(gateway.apply({sharing(asking("b", "203.0.113.1", 443), "k")}, {}, "west"));
+  EXPECT_FALSE(gateway.apply({sharing(asking("b", "203.0.113.1", 80), "k")}));  // the same port
+  EXPECT_TRUE(gateway.apply({sharing(asking("b", "203.0.113.1", 443), "k")}));
+}
+
+TEST(Assign, ServicesOfOneKeyShareAnAddressThatIsChosenForThem) {
+  Gateway gateway({pool("lb", {"203.0.113.0/30"})});
+  gateway.put({sharing(service("a", 80), "k")});
+  gateway.put({sharing(service("b", 443), "k")});
+  gateway.put({sharing(service("c", 80), "k")});  // its port is taken there
+  gateway.put({sharing(service("d", 22), "other")});
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.0");
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.0");
+  EXPECT_EQ(gateway.vips_of("c"), "203.0.113.1");
+  EXPECT_EQ(gateway.vips_of("d"), "203.0.113.2");
+  gateway.put({}, {{"default", "a"}});
+  gateway.put({service("e", 8080)});
+  EXPECT_EQ(gateway.vips_of("e"), "203.0.113.3");  // b still has the first
+}
+
+TEST(Assign, AnAddressThatWasAskedForIsKeptWhenItIsNotAskedForAnyMore) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})});
+  gateway.put({asking("a", "203.0.113.77")});
+  const auto plan = gateway.apply({service("a")});
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->changed.size(), 1U);  // its spec is another
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.77");
+}
+
+}  // namespace
+}  // namespace sluice::model
