@@ -34,6 +34,7 @@ void Fleet::fill(std::uint32_t service, v1::Service& message) const {
   metadata.set_name("service-" + std::to_string(service));
   metadata.set_namespace_("team-" + std::to_string(service % 100));
   v1::ServiceSpec& spec = *message.mutable_spec();
+  spec.set_type("LoadBalancer");
   spec.add_load_balancer_ips(dotted(vip(service)));
   v1::ServicePort& port = *spec.add_ports();
   port.set_name("dns");

@@ -23,8 +23,6 @@ std::vector<std::string> later_fields(const v1::Service& service) {
       fields.push_back(std::move(path));
     }
   };
-  note(spec.cluster_ips_size() > 0, "spec.clusterIPs");
-  note(spec.external_ips_size() > 0, "spec.externalIPs");
   note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
   note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
@@ -121,10 +119,15 @@ const char* word_of(model::FamilyPolicy policy) {
 }
 
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
-  spec.set_type("LoadBalancer");
-  spec.set_external_traffic_policy("Cluster");
+  const bool balances = service.type == model::ServiceType::kLoadBalancer;
+  spec.set_type(balances ? "LoadBalancer" : "ClusterIP");
+  if (balances || !service.external_ips.empty()) {
+    spec.set_external_traffic_policy("Cluster");
+  }
   spec.set_internal_traffic_policy("Cluster");
-  spec.set_allocate_load_balancer_node_ports(false);
+  if (balances) {
+    spec.set_allocate_load_balancer_node_ports(false);
+  }
   spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
   spec.mutable_forwarding()->set_no_endpoints(service.refuses ? "refuse" : "drop");
   fill(service.options, spec);
@@ -132,6 +135,15 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
     for (const IpAddress& vip : service.vips) {
       spec.add_load_balancer_ips(to_string(vip));
     }
+  }
+  for (const IpAddress& address : service.cluster_ips) {
+    spec.add_cluster_ips(to_string(address));
+  }
+  if (!service.cluster_ips.empty()) {
+    spec.set_cluster_ip(to_string(service.cluster_ips[0]));
+  }
+  for (const IpAddress& address : service.external_ips) {
+    spec.add_external_ips(to_string(address));
   }
   for (const Family family : service.families) {
     spec.add_ip_families(family == Family::kIpv4 ? "IPv4" : "IPv6");
@@ -156,12 +168,12 @@ void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
   bool serving = false;
   for (const runtime::PortView& port : view.ports) {
     serving = serving || port.served;
-    for (const IpAddress& vip : view.service.vips) {
-      if (vip.family != port.family) {
+    for (const auto& [address, kind] : frontends_of(view.service)) {
+      if (address.family != port.family) {
         continue;
       }
       v1::Frontend& frontend = *status.add_frontends();
-      frontend.set_address(to_string(vip));
+      frontend.set_address(to_string(address));
       frontend.set_port(port.key.port);
       frontend.set_protocol(model::name_of_protocol(port.key.protocol));
       frontend.set_service_port(port.name);
@@ -305,6 +317,9 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.type = spec.type();
   input.load_balancer_ips.assign(spec.load_balancer_ips().begin(), spec.load_balancer_ips().end());
   input.load_balancer_ip = spec.load_balancer_ip();
+  input.cluster_ip = spec.cluster_ip();
+  input.cluster_ips.assign(spec.cluster_ips().begin(), spec.cluster_ips().end());
+  input.external_ips.assign(spec.external_ips().begin(), spec.external_ips().end());
   input.ip_families.assign(spec.ip_families().begin(), spec.ip_families().end());
   input.ip_family_policy = spec.ip_family_policy();
   input.mode = spec.forwarding().mode();
@@ -376,6 +391,10 @@ model::ConfigInput to_input(const v1::GatewayConfig& config) {
   for (const v1::SnatConfig& snat : config.snat()) {
     input.snat.push_back({snat.address(), snat.port_range()});
   }
+  input.cluster_ip_ranges.assign(config.cluster_ip_ranges().begin(),
+                                 config.cluster_ip_ranges().end());
+  input.external_ip_ranges.assign(config.external_ip_ranges().begin(),
+                                  config.external_ip_ranges().end());
   for (const v1::AddressPool& pool : config.address_pools()) {
     input.address_pools.push_back(
         {pool.name(),

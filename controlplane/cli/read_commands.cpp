@@ -116,7 +116,7 @@ int get_services(const Session& session) {
   }
   if (!print_name_lines(session, response.services(), "service", name_of) &&
       !print_message(session, response)) {
-    print_rows(session, table_of(response, is_wide(session), now()), "services");
+    print_rows(session, table_of(response, service_columns(session.options), now()), "services");
   }
   return all_found ? kOk : kRefused;
 }

@@ -41,31 +41,36 @@ bool is_pending(const v1::Service& service) {
   });
 }
 
-std::string addresses_of(const v1::Service& service) {
+std::string cluster_ip_of(const v1::Service& service) {
+  const v1::ServiceSpec& spec = service.spec();
+  return spec.cluster_ips().empty() ? "<none>" : spec.cluster_ips(0);
+}
+
+// VIPs, then external addresses.
+std::string external_ips_of(const v1::Service& service) {
   std::vector<std::string> addresses;
-  for (const auto& frontend : service.status().frontends()) {
-    add_distinct(addresses, frontend.address());
+  for (const auto& ingress : service.status().load_balancer().ingress()) {
+    add_distinct(addresses, ingress.ip());
   }
-  if (addresses.empty() && is_pending(service)) {
-    return "<pending>";
-  }
-  if (addresses.empty()) {
+  if (addresses.empty() && service.spec().type() == "LoadBalancer") {
     for (const std::string& address : service.spec().load_balancer_ips()) {
       add_distinct(addresses, address);
     }
-    add_distinct(addresses, service.spec().load_balancer_ip());
   }
-  return join(addresses);
+  for (const std::string& address : service.spec().external_ips()) {
+    add_distinct(addresses, address);
+  }
+  if (!addresses.empty()) {
+    return join(addresses);
+  }
+  return service.spec().type() == "LoadBalancer" && is_pending(service) ? "<pending>" : "<none>";
 }
 
-// "80/TCP", or "80->8080/TCP" where backends listen elsewhere.
 std::string ports_of(const v1::Service& service) {
   std::vector<std::string> ports;
   for (const auto& port : service.spec().ports()) {
-    const std::string protocol = port.protocol().empty() ? "TCP" : port.protocol();
-    const bool same = port.target_port() == 0 || port.target_port() == port.port();
-    ports.push_back(same ? fmt::format("{}/{}", port.port(), protocol)
-                         : fmt::format("{}->{}/{}", port.port(), port.target_port(), protocol));
+    ports.push_back(
+        fmt::format("{}/{}", port.port(), port.protocol().empty() ? "TCP" : port.protocol()));
   }
   return join(ports);
 }
@@ -168,43 +173,45 @@ std::string text_of(const v1::ServiceName& name) {
              : fmt::format("{}/{}", name.namespace_(), name.name());
 }
 
-Row service_header(bool wide) {
-  Row row = {"NAMESPACE", "NAME",     "PROVIDER", "TYPE", "EXTERNAL-IP",
-             "PORT(S)",   "BACKENDS", "STATE",    "AGE"};
-  if (wide) {
-    append(row, {"FLOWS", "OPENED"});
+ServiceColumns service_columns(const Options& options) {
+  return {options.output == Output::kWide, options.all_namespaces};
+}
+
+Row service_header(ServiceColumns columns) {
+  Row row = columns.namespaces ? Row{"NAMESPACE"} : Row{};
+  append(row, {"NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "BACKENDS"});
+  if (columns.wide) {
+    append(row, {"PROVIDER", "FLOWS", "OPENED"});
     append(row, traffic_header());
     append(row, {"DROPS", "MODE", "REVISION", "EPOCH"});
   }
+  row.emplace_back("STATE");
   return row;
 }
 
-Row service_row(const v1::ServiceEntry& entry, bool wide, Time now) {
+Row service_row(const v1::ServiceEntry& entry, ServiceColumns columns, Time now) {
   const v1::Service& service = entry.service();
   const auto& meta = service.metadata();
-  Row row = {namespace_of(meta.namespace_()),
-             meta.name(),
-             entry.provider(),
-             service.spec().type().empty() ? "LoadBalancer" : service.spec().type(),
-             addresses_of(service),
-             ports_of(service),
-             backends_of(service),
-             state_of(service),
-             age_of(meta.creation_timestamp(), now)};
-  if (wide) {
+  Row row = columns.namespaces ? Row{namespace_of(meta.namespace_())} : Row{};
+  append(row, {meta.name(), service.spec().type().empty() ? "ClusterIP" : service.spec().type(),
+               cluster_ip_of(service), external_ips_of(service), ports_of(service),
+               age_of(meta.creation_timestamp(), now), backends_of(service)});
+  if (columns.wide) {
     const std::string& mode = service.spec().forwarding().mode();
-    append(row, {number(entry.counters().flows_active()), number(entry.counters().flows_opened())});
+    append(row, {entry.provider(), number(entry.counters().flows_active()),
+                 number(entry.counters().flows_opened())});
     append(row, traffic_of(entry.counters()));
     append(row, {number(entry.counters().drops()), mode.empty() ? "FULL_NAT" : mode,
                  number(service.status().revision()), number(service.status().epoch())});
   }
+  row.push_back(state_of(service));
   return row;
 }
 
-Table table_of(const v1::ListServicesResponse& response, bool wide, Time now) {
-  Table table{service_header(wide), {}};
+Table table_of(const v1::ListServicesResponse& response, ServiceColumns columns, Time now) {
+  Table table{service_header(columns), {}};
   for (const auto& entry : response.services()) {
-    table.rows.push_back(service_row(entry, wide, now));
+    table.rows.push_back(service_row(entry, columns, now));
   }
   return table;
 }

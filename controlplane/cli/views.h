@@ -2,6 +2,7 @@
 // The API's messages as tables and text for people. Pure: `now` is a parameter.
 #pragma once
 
+#include "controlplane/cli/options.h"
 #include "controlplane/cli/table.h"
 
 #include <chrono>
@@ -13,10 +14,17 @@ namespace sluice::cli {
 
 using Time = std::chrono::system_clock::time_point;
 
-[[nodiscard]] Row service_header(bool wide);
-[[nodiscard]] Row service_row(const v1::ServiceEntry& entry, bool wide, Time now);
+// kubectl's columns, then ours.
+struct ServiceColumns {
+  bool wide = false;
+  bool namespaces = false;  // of several; else one is meant
+};
+[[nodiscard]] ServiceColumns service_columns(const Options& options);
+[[nodiscard]] Row service_header(ServiceColumns columns);
+[[nodiscard]] Row service_row(const v1::ServiceEntry& entry, ServiceColumns columns, Time now);
 
-[[nodiscard]] Table table_of(const v1::ListServicesResponse& response, bool wide, Time now);
+[[nodiscard]] Table table_of(const v1::ListServicesResponse& response, ServiceColumns columns,
+                             Time now);
 [[nodiscard]] Table table_of(const v1::ListBackendsResponse& response, bool wide);
 [[nodiscard]] Table table_of(const v1::ListPortsResponse& response, bool wide);
 [[nodiscard]] Table table_of(const v1::ListFlowsResponse& response, bool wide);

@@ -21,8 +21,8 @@ Row with_event(std::string event, const Row& cells) {
 class ServiceTable {
  public:
   explicit ServiceTable(const Session& session)
-      : session_(session), wide_(session.options.output == Output::kWide) {
-    table_.header = with_event("EVENT", service_header(wide_));
+      : session_(session), columns_(service_columns(session.options)) {
+    table_.header = with_event("EVENT", service_header(columns_));
   }
 
   void take(const v1::ServiceEvent& event) {
@@ -34,7 +34,7 @@ class ServiceTable {
       return;
     }
     Row row = with_event(v1::ServiceEvent::Type_Name(event.type()),
-                         service_row(event.entry(), wide_, std::chrono::system_clock::now()));
+                         service_row(event.entry(), columns_, std::chrono::system_clock::now()));
     if (synced_) {
       session_.out << render(row, widths_) << std::flush;
     } else {
@@ -44,7 +44,7 @@ class ServiceTable {
 
  private:
   const Session& session_;
-  bool wide_;
+  ServiceColumns columns_;
   bool synced_ = false;
   Table table_;
   Widths widths_;

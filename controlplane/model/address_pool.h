@@ -46,4 +46,11 @@ struct AddressPool {
   [[nodiscard]] bool serves(const std::string& provider, const Service& service) const;
 };
 
+// What addresses services of this gateway may have.
+struct AddressGrants {
+  std::vector<AddressPool> pools;          // VIPs; none: any that they ask for
+  std::vector<AddressRange> cluster_ips;   // none: no service has a cluster address here
+  std::vector<AddressRange> external_ips;  // none: no service has an external one
+};
+
 }  // namespace sluice::model

@@ -20,21 +20,21 @@ bool is_buggy(const IpAddress& address) {
   return address.is_ipv4() && (address.bytes[3] == 0 || address.bytes[3] == 255);
 }
 
-const std::string* pool_wanted(const Service& service) {
-  const auto at = service.annotations.find(kAddressPoolAnnotation);
-  return at == service.annotations.end() ? nullptr : &at->second;
-}
-
 }  // namespace
 
-Allocator::Allocator(std::vector<AddressPool> pools)
-    : pools_(std::move(pools)), used_of_(pools_.size()) {
+Allocator::Allocator(std::vector<AddressPool> pools, std::string annotation)
+    : pools_(std::move(pools)), annotation_(std::move(annotation)), used_of_(pools_.size()) {
   for (const AddressPool& pool : pools_) {
     lowest_.emplace_back();
     for (const AddressRange& range : pool.ranges) {
       lowest_.back().emplace_back(range.first);
     }
   }
+}
+
+const std::string* Allocator::pool_wanted(const Service& service) const {
+  const auto at = service.annotations.find(annotation_);
+  return at == service.annotations.end() ? nullptr : &at->second;
 }
 
 std::optional<std::size_t> Allocator::index_of(const IpAddress& address) const {
@@ -49,7 +49,7 @@ const AddressPool* Allocator::pool_of(const IpAddress& address) const {
 }
 
 bool Allocator::gives(const AddressPool& pool, const std::string& provider,
-                      const Service& service) {
+                      const Service& service) const {
   const std::string* wanted = pool_wanted(service);
   return pool.serves(provider, service) &&
          (wanted == nullptr ? pool.auto_assign : pool.name == *wanted);

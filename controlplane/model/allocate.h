@@ -20,14 +20,16 @@ inline constexpr const char* kSharedIpAnnotation = "sluice.dev/allow-shared-ip";
 // Pure: it knows which addresses of its pools are in use because it is told.
 class Allocator {
  public:
-  explicit Allocator(std::vector<AddressPool> pools = {});
+  // `annotation`: by which a service asks for a pool; empty: none.
+  explicit Allocator(std::vector<AddressPool> pools = {},
+                     std::string annotation = kAddressPoolAnnotation);
 
   [[nodiscard]] const std::vector<AddressPool>& pools() const { return pools_; }
   // The pool that has this address; null: none.
   [[nodiscard]] const AddressPool* pool_of(const IpAddress& address) const;
   // Whether the pool may give this service an address of itself.
-  [[nodiscard]] static bool gives(const AddressPool& pool, const std::string& provider,
-                                  const Service& service);
+  [[nodiscard]] bool gives(const AddressPool& pool, const std::string& provider,
+                           const Service& service) const;
   // Families of the pools that may give to this service, IPv4 first.
   [[nodiscard]] std::vector<Family> families(const std::string& provider,
                                              const Service& service) const;
@@ -51,7 +53,10 @@ class Allocator {
       std::size_t pool, Family family, const std::function<bool(const IpAddress&)>& taken) const;
   [[nodiscard]] std::optional<std::size_t> index_of(const IpAddress& address) const;
 
+  [[nodiscard]] const std::string* pool_wanted(const Service& service) const;
+
   std::vector<AddressPool> pools_;
+  std::string annotation_;
   // By pool and range: all below it are in use. Without one, all are.
   std::vector<std::vector<std::optional<IpAddress>>> lowest_;
   absl::flat_hash_set<IpAddress, std::hash<IpAddress>> used_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Desired: which VIPs a service has when it leaves that to the gateway, and who may share one.
+// Desired: which addresses a service may have, which it gets when it leaves that to the gateway, and
+// who may share one.
 #include "controlplane/model/desired.h"
 
 #include <absl/container/flat_hash_set.h>
@@ -44,23 +45,25 @@ std::string sharing_key(const Service& service) {
   return at == service.annotations.end() ? "" : at->second;
 }
 
-void Desired::assign_vips(Transaction& transaction, const std::vector<IpAddress>& hosts,
-                          Faults& faults) const {
+Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants)
+    : reserved_(std::move(reserved)),
+      grants_(std::move(grants)),
+      allocator_(grants_.pools),
+      cluster_allocator_(grants_.cluster_ips.empty()
+                             ? std::vector<AddressPool>{}
+                             : std::vector{AddressPool{.name = "clusterIpRanges",
+                                                       .ranges = grants_.cluster_ips}},
+                         "") {}
+
+void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
+                               Faults& faults) const {
   Taken taken;  // made when somebody needs it: a transaction may name a million addresses
   auto chosen = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>();
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     Service& service = transaction.upsert[i];
-    if (!service.vips.empty()) {
-      check_pool(transaction.provider, service, spec_path(i), faults);
-      continue;
-    }
-    if (service.vip_fields.given) {
-      continue;  // it asked, and its faults are known
-    }
-    if (allocator_.pools().empty()) {
-      faults.add(spec_path(i) + ".loadBalancerIPs",
-                 "no address is given and this gateway has no address pools; name at least one, "
-                 "or configure addressPools");
+    check_grants(transaction.provider, service, spec_path(i), faults);
+    service.pending.why = why_nowhere(service);
+    if (!leaves_a_choice(service)) {
       continue;
     }
     if (!taken) {
@@ -68,8 +71,62 @@ void Desired::assign_vips(Transaction& transaction, const std::vector<IpAddress>
         return others(address) || chosen->contains(address);
       };
     }
-    choose_vips(transaction.provider, service, taken);
-    chosen->insert(service.vips.begin(), service.vips.end());
+    choose_all(transaction.provider, service, taken);
+    for (const FrontendAddress& frontend : frontends_of(service)) {
+      chosen->insert(frontend.address);
+    }
+  }
+}
+
+bool Desired::leaves_a_choice(const Service& service) const {
+  return leaves_vips(service) ||
+         (service.cluster_ips.empty() && !cluster_allocator_.pools().empty());
+}
+
+// From pools, if there are any.
+bool Desired::leaves_vips(const Service& service) const {
+  const bool asks = service.vip_fields.given || !service.vips.empty();
+  return service.type == ServiceType::kLoadBalancer && (service.vips_chosen || !asks) &&
+         !allocator_.pools().empty();
+}
+
+// Why it has no address at all, whatever is free.
+std::string Desired::why_nowhere(const Service& service) const {
+  const bool nowhere = service.type == ServiceType::kClusterIp && service.external_ips.empty() &&
+                       cluster_allocator_.pools().empty();
+  return nowhere ? "this gateway has no clusterIpRanges and the service no externalIPs" : "";
+}
+
+void Desired::check_grants(const std::string& provider, const Service& service,
+                           const std::string& spec, Faults& faults) const {
+  check_pool(provider, service, spec, faults);
+  check_granted(service.cluster_ips, grants_.cluster_ips, spec + ".clusterIPs", "clusterIpRanges",
+                faults);
+  check_granted(service.external_ips, grants_.external_ips, spec + ".externalIPs",
+                "externalIpRanges", faults);
+  const bool asks = service.vip_fields.given || !service.vips.empty();
+  if (service.type == ServiceType::kLoadBalancer && !asks && allocator_.pools().empty()) {
+    faults.add(spec + ".loadBalancerIPs",
+               "no address is given and this gateway has no address pools; name at least one, "
+               "or configure addressPools");
+  }
+}
+
+void Desired::check_granted(const std::vector<IpAddress>& addresses,
+                            const std::vector<AddressRange>& ranges, const std::string& field,
+                            const char* setting, Faults& faults) const {
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (std::none_of(ranges.begin(), ranges.end(),
+                     [&](const AddressRange& range) { return range.contains(addresses[i]); })) {
+      std::string allowed;
+      for (const AddressRange& range : ranges) {
+        allowed += (allowed.empty() ? "" : ", ") + to_string(range);
+      }
+      faults.add(field + "[" + std::to_string(i) + "]",
+                 "'" + sluice::to_string(addresses[i]) + "' is not in this gateway's " + setting +
+                     (allowed.empty() ? ", which are empty; configure them, or leave it out"
+                                      : "; use an address of " + allowed));
+    }
   }
 }
 
@@ -79,7 +136,9 @@ Desired::Taken Desired::others_addresses(const Transaction& transaction,
   auto named = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>(hosts.begin(),
                                                                                        hosts.end());
   for (const Service& service : transaction.upsert) {
-    named->insert(service.vips.begin(), service.vips.end());
+    for (const FrontendAddress& frontend : frontends_of(service)) {
+      named->insert(frontend.address);
+    }
     for (const Endpoint& endpoint : service.endpoints) {
       named->insert(endpoint.address);
     }
@@ -124,7 +183,8 @@ bool Desired::may_share(const std::string& provider, const Service& service,
   if (held == holders_.end()) {
     return true;
   }
-  const std::string key = sharing_key(service);
+  const bool is_pools = allocator_.pool_of(vip) != nullptr;  // a cluster address is never shared
+  const std::string key = is_pools ? sharing_key(service) : "";
   return std::all_of(held->second.begin(), held->second.end(), [&](const auto& entry) {
     const auto& [port, holder] = entry;
     if (holder == Holder{provider, service.name}) {
@@ -139,33 +199,34 @@ bool Desired::may_share(const std::string& provider, const Service& service,
   });
 }
 
-Allocator::Choice Desired::vip_for(const std::string& provider, const Service& service,
-                                   Family family, const Taken& taken) const {
-  const auto may_have = [&](const IpAddress& vip) {
-    const AddressPool* pool = vip.family == family ? allocator_.pool_of(vip) : nullptr;
-    return pool != nullptr && Allocator::gives(*pool, provider, service) && !taken(vip) &&
-           may_share(provider, service, vip);
+Allocator::Choice Desired::address_for(const Wish& wish, const std::string& provider,
+                                       const Service& service, Family family,
+                                       const Taken& taken) const {
+  const auto may_have = [&](const IpAddress& address) {
+    const AddressPool* pool = address.family == family ? wish.allocator.pool_of(address) : nullptr;
+    return pool != nullptr && wish.allocator.gives(*pool, provider, service) && !taken(address) &&
+           may_share(provider, service, address);
   };
   if (const Stored* before = find(provider, service.name)) {
-    const auto& vips = before->service.vips;
-    const auto kept = std::find_if(vips.begin(), vips.end(), may_have);
-    if (kept != vips.end()) {
+    const auto& had = before->service.*wish.addresses;
+    const auto kept = std::find_if(had.begin(), had.end(), may_have);
+    if (kept != had.end()) {
       return {*kept, ""};
     }
   }
   const auto shared = shared_.find({provider, sharing_key(service)});
   if (shared != shared_.end()) {
-    const auto vip = std::find_if(shared->second.begin(), shared->second.end(), may_have);
-    if (vip != shared->second.end()) {
-      return {*vip, ""};
+    const auto address = std::find_if(shared->second.begin(), shared->second.end(), may_have);
+    if (address != shared->second.end()) {
+      return {*address, ""};
     }
   }
-  return allocator_.choose(provider, service, family, taken);
+  return wish.allocator.choose(provider, service, family, taken);
 }
 
-void Desired::choose_vips(const std::string& provider, Service& service,
-                          const Taken& taken) const {
-  const std::vector<Family> able = allocator_.families(provider, service);
+void Desired::choose(const Wish& wish, const std::string& provider, Service& service,
+                     const Taken& taken) const {
+  const std::vector<Family> able = wish.allocator.families(provider, service);
   std::vector<Family> wanted = service.families;
   if (wanted.empty()) {
     wanted.push_back(able.empty() ? Family::kIpv4 : able.front());
@@ -174,22 +235,33 @@ void Desired::choose_vips(const std::string& provider, Service& service,
   if ((prefers_both || requires_both(service)) && wanted.size() == 1) {
     wanted.push_back(other(wanted.front()));
   }
-  service.vips.clear();
-  service.vips_chosen = true;
-  service.pending.why.clear();
+  std::vector<IpAddress>& addresses = service.*wish.addresses;
+  addresses.clear();
   for (const Family family : wanted) {
     if (prefers_both && !contains(able, family) && family != wanted.front()) {
       continue;
     }
-    Allocator::Choice choice = vip_for(provider, service, family, taken);
+    Allocator::Choice choice = address_for(wish, provider, service, family, taken);
     if (choice.address) {
-      service.vips.push_back(*choice.address);
+      addresses.push_back(*choice.address);
     } else {
       service.pending.why += (service.pending.why.empty() ? "" : "; ") + choice.why_not;
     }
   }
-  if (requires_both(service) && service.vips.size() < 2) {
-    service.vips.clear();
+  if (requires_both(service) && addresses.size() < 2) {
+    addresses.clear();
+  }
+}
+
+void Desired::choose_all(const std::string& provider, Service& service,
+                         const Taken& taken) const {
+  service.pending.why = why_nowhere(service);
+  if (leaves_vips(service)) {
+    choose({allocator_, &Service::vips}, provider, service, taken);
+    service.vips_chosen = true;
+  }
+  if (service.cluster_ips.empty() && !cluster_allocator_.pools().empty()) {
+    choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken);
   }
 }
 
@@ -198,21 +270,23 @@ void Desired::check_sharing(const Transaction& transaction, std::size_t index,
                             const std::set<ServiceName>& moving,
                             std::optional<Error>& taken) const {
   const Service& service = transaction.upsert[index];
-  for (std::size_t v = 0; v < service.vips.size(); ++v) {
-    const IpAddress& vip = service.vips[v];
+  const std::vector<FrontendAddress> frontends = frontends_of(service);
+  for (std::size_t f = 0; f < frontends.size(); ++f) {
+    const IpAddress& vip = frontends[f].address;
     const auto held = holders_.find(vip);
-    if (held == holders_.end() || allocator_.pool_of(vip) == nullptr) {
+    if (held == holders_.end() ||
+        (allocator_.pool_of(vip) == nullptr && cluster_allocator_.pool_of(vip) == nullptr)) {
       continue;
     }
     for (const auto& [port, holder] : held->second) {
       const bool ours = holder.provider == transaction.provider;
-      const std::string key = sharing_key(service);
+      const std::string key = allocator_.pool_of(vip) == nullptr ? "" : sharing_key(service);
       if ((ours && moving.contains(holder.name)) ||
           (ours && !key.empty() &&
            sharing_key(find(holder.provider, holder.name)->service) == key)) {
         continue;
       }
-      note_taken(spec_path(index) + "." + service.vip_fields.at(v), sluice::to_string(vip),
+      note_taken(spec_path(index) + "." + frontend_field(service, f), sluice::to_string(vip),
                  holder.provider, holder.name,
                  std::string("choose another, or give both services one value of the annotation ") +
                      kSharedIpAnnotation,
@@ -231,11 +305,18 @@ std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
     return served;
   }
   const Taken taken = others_addresses({}, hosts);
-  for (const auto& key : std::set(pending_)) {
+  for (const auto& key : std::set<std::pair<std::string, ServiceName>>(pending_)) {
     Stored& stored = providers_[key.first].services[key.second];
     Service next = stored.service;
-    choose_vips(key.first, next, taken);
-    if (next.vips == stored.service.vips || !fits(key.first, next)) {
+    choose_all(key.first, next, taken);
+    if (frontends_of(next) == frontends_of(stored.service)) {
+      stored.service.pending = next.pending;
+      if (next.pending.why.empty()) {
+        pending_.erase(key);
+      }
+      continue;
+    }
+    if (!fits(key.first, next)) {
       continue;
     }
     forget(key.first, stored.service);

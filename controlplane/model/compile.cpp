@@ -25,10 +25,11 @@ bool serves_while_terminating(const Endpoint& endpoint) {
 
 // Both families of a service that it has VIPs of.
 std::vector<Family> families_of(const Service& service) {
+  const std::vector<FrontendAddress> frontends = frontends_of(service);
   std::vector<Family> families;
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    if (std::any_of(service.vips.begin(), service.vips.end(),
-                    [&](const IpAddress& vip) { return vip.family == family; })) {
+    if (std::any_of(frontends.begin(), frontends.end(),
+                    [&](const FrontendAddress& f) { return f.address.family == family; })) {
       families.push_back(family);
     }
   }
@@ -160,7 +161,7 @@ void ServiceCompiler::update(const std::string& provider, const Service& service
   const CompiledService before = std::move(stored);
   withdraw_frontends(before, epoch);
   CompiledService after;
-  after.vips = service.vips;
+  after.frontends = frontends_of(service);
   after.mode = service.mode;
   dnat_services_ += after.mode == ForwardingMode::kDnat ? 1 : 0;
   dnat_services_ -= before.mode == ForwardingMode::kDnat ? 1 : 0;
@@ -251,6 +252,12 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   match(members, spec, before, take_over,
         [&](const CompiledEndpoint& gone) { release_endpoint(gone, port, epoch); });
   made->maglev = maglev_for(ring);
+  port.unfiltered = made;
+  if (made->allowed != nullptr) {
+    auto unfiltered = std::make_shared<ServicePort>(*made);
+    unfiltered->allowed = nullptr;
+    port.unfiltered = std::move(unfiltered);
+  }
   port.port = std::move(made);
   return port;
 }
@@ -348,10 +355,11 @@ void ServiceCompiler::place_frontends(const CompiledService& service) {
       withdrawn_.dnat_is_back(port.id);
     }
   }
-  for (const IpAddress& vip : service.vips) {
+  for (const FrontendAddress& frontend : service.frontends) {
+    const IpAddress& vip = frontend.address;
     for (const CompiledPort& port : service.ports) {
       if (port.family == vip.family) {
-        frontends_[vip][port.key] = port.port;
+        frontends_[vip][port.key] = port.at(frontend);
         withdrawn_.address_is_back(vip, port.id);
       }
     }
@@ -365,14 +373,15 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::ui
       withdrawn_.keep_dnat(port.id, epoch);
     }
   }
-  for (const IpAddress& vip : service.vips) {
+  for (const FrontendAddress& frontend : service.frontends) {
+    const IpAddress& vip = frontend.address;
     const auto at = frontends_.find(vip);
     if (at == frontends_.end()) {
       continue;
     }
     for (const CompiledPort& port : service.ports) {
       const auto held = at->second.find(port.key);
-      if (held != at->second.end() && held->second == port.port) {
+      if (held != at->second.end() && held->second == port.at(frontend)) {
         at->second.erase(held);
         withdrawn_.keep_address(vip, port.id, epoch);
       }

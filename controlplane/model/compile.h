@@ -46,11 +46,18 @@ struct CompiledPort {
   PortKey key;
   std::vector<CompiledEndpoint> endpoints;  // sorted by address and port
   std::shared_ptr<const ServicePort> port;
+  // The same without the service's source ranges, where these do not hold.
+  std::shared_ptr<const ServicePort> unfiltered;
   bool resets = false;  // what goes with an endpoint that is gone: its TCP flows
+
+  [[nodiscard]] const std::shared_ptr<const ServicePort>& at(
+      const FrontendAddress& frontend) const {
+    return frontend.is_filtered() ? port : unfiltered;
+  }
 };
 
 struct CompiledService {
-  std::vector<IpAddress> vips;
+  std::vector<FrontendAddress> frontends;
   std::vector<CompiledPort> ports;
   ForwardingMode mode = ForwardingMode::kFullNat;
   std::uint32_t drain_deadline_ms = 0;  // 0: none

@@ -477,8 +477,34 @@ void check_pools(const ConfigInput& input, Config& config, Faults& faults) {
       taken.emplace_back(*range, given.name);
       pool.ranges.push_back(*range);
     }
-    config.address_pools.push_back(std::move(pool));
+    config.grants.pools.push_back(std::move(pool));
   }
+}
+
+// A cluster address is nobody's VIP.
+void check_apart(const AddressRange& range, const std::string& path, const Config& config,
+                 Faults& faults) {
+  for (const AddressPool& pool : config.grants.pools) {
+    for (const AddressRange& other : pool.ranges) {
+      if (other.first <= range.last && range.first <= other.last) {
+        faults.add(path, "'" + to_string(range) + "' overlaps with " + to_string(other) +
+                             " of pool '" + pool.name + "'; an address is in one of them");
+      }
+    }
+  }
+}
+
+std::vector<AddressRange> check_ranges(const std::vector<std::string>& given,
+                                       const std::string& field, const Config& config,
+                                       Faults& faults) {
+  std::vector<AddressRange> ranges;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const std::string path = field + "[" + std::to_string(i) + "]";
+    if (const auto range = check_range(given[i], path, config, faults)) {
+      ranges.push_back(*range);
+    }
+  }
+  return ranges;
 }
 
 void check_api(const ConfigInput& input, Config& config, Faults& faults) {
@@ -506,6 +532,14 @@ Result<Config> validate(const ConfigInput& input, unsigned cpus) {
   check_ports(input, config, faults);
   check_snat(input, config, faults);
   check_pools(input, config, faults);
+  config.grants.cluster_ips =
+      check_ranges(input.cluster_ip_ranges, "clusterIpRanges", config, faults);
+  for (std::size_t i = 0; i < config.grants.cluster_ips.size(); ++i) {
+    check_apart(config.grants.cluster_ips[i], "clusterIpRanges[" + std::to_string(i) + "]", config,
+                faults);
+  }
+  config.grants.external_ips =
+      check_ranges(input.external_ip_ranges, "externalIpRanges", config, faults);
   check_api(input, config, faults);
   static const std::set<std::string> kLevels{"error", "warning", "info", "debug"};
   config.log_level = input.log_level.empty() ? "info" : input.log_level;

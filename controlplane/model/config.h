@@ -57,6 +57,7 @@ struct ConfigInput {
   std::vector<PortInput> ports;
   std::vector<SnatInput> snat;
   std::vector<AddressPoolInput> address_pools;
+  std::vector<std::string> cluster_ip_ranges, external_ip_ranges;
 };
 
 struct InterfaceAddress {
@@ -111,7 +112,7 @@ struct Config {
   std::vector<PortConfig> ports;
   std::vector<SnatAddress> snat;
   std::vector<bool> snat_range_given;  // by index of snat
-  std::vector<AddressPool> address_pools;
+  AddressGrants grants;
   std::string socket_path;
   std::string log_level;
 };

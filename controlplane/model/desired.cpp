@@ -12,8 +12,8 @@ std::string upsert_path(std::size_t index) {
   return "upsert[" + std::to_string(index) + "]";
 }
 
-std::string vip_path(const Service& service, std::size_t index, std::size_t vip) {
-  return upsert_path(index) + ".spec." + service.vip_fields.at(vip);
+std::string address_path(const Service& service, std::size_t index, std::size_t frontend) {
+  return upsert_path(index) + ".spec." + frontend_field(service, frontend);
 }
 
 Error not_at_revision(const Transaction& transaction, std::uint64_t now) {
@@ -155,22 +155,24 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
     check_sharing(transaction, i, moving, taken);
-    for (std::size_t v = 0; v < service.vips.size(); ++v) {
-      if (reserved_.contains(service.vips[v])) {
-        faults.add(vip_path(service, i, v), "'" + sluice::to_string(service.vips[v]) +
-                                                "' is a SNAT address of this gateway; choose "
-                                                "another");
+    const std::vector<FrontendAddress> frontends = frontends_of(service);
+    for (std::size_t f = 0; f < frontends.size(); ++f) {
+      const IpAddress& address = frontends[f].address;
+      if (reserved_.contains(address)) {
+        faults.add(address_path(service, i, f), "'" + sluice::to_string(address) +
+                                                    "' is a SNAT address of this gateway; choose "
+                                                    "another");
       }
-      if (const auto user = backend_of(service.vips[v], transaction.provider, moving)) {
-        faults.add(vip_path(service, i, v), "'" + sluice::to_string(service.vips[v]) +
-                                                "' is an endpoint of service " +
-                                                to_string(user->name) + " of provider '" +
-                                                user->provider + "'; choose another");
+      if (const auto user = backend_of(address, transaction.provider, moving)) {
+        faults.add(address_path(service, i, f), "'" + sluice::to_string(address) +
+                                                    "' is an endpoint of service " +
+                                                    to_string(user->name) + " of provider '" +
+                                                    user->provider + "'; choose another");
       }
       for (std::size_t p = 0; p < service.ports.size(); ++p) {
         const ServicePortSpec& port = service.ports[p];
         if (is_whole(port)) {
-          check({service.vips[v], {port.port, port.protocol}}, i,
+          check({address, {port.port, port.protocol}}, i,
                 upsert_path(i) + ".spec.ports[" + std::to_string(p) + "].port");
         }
       }
@@ -183,8 +185,8 @@ void Desired::check_backends(const Transaction& transaction, const std::set<Serv
                              Faults& faults) const {
   AddressMap<std::size_t> vips;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
-    for (const IpAddress& vip : transaction.upsert[i].vips) {
-      vips.emplace(vip, i);
+    for (const FrontendAddress& frontend : frontends_of(transaction.upsert[i])) {
+      vips.emplace(frontend.address, i);
     }
   }
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
@@ -267,7 +269,7 @@ void Desired::forget(const std::string& provider, const Service& service) {
       endpoint_uses_.erase(uses);
     }
   }
-  for (const IpAddress& vip : service.vips) {
+  for (const auto& [vip, kind] : frontends_of(service)) {
     const auto held = holders_.find(vip);
     if (held == holders_.end()) {
       continue;
@@ -281,6 +283,7 @@ void Desired::forget(const std::string& provider, const Service& service) {
     if (held->second.empty()) {
       holders_.erase(held);
       allocator_.give_back(vip);
+      cluster_allocator_.give_back(vip);
       vip_freed_ = true;
       if (const std::string key = sharing_key(service); !key.empty()) {
         shared_[{provider, key}].erase(vip);
@@ -296,8 +299,9 @@ void Desired::remember(const std::string& provider, const Service& service) {
   for (const Endpoint& endpoint : service.endpoints) {
     ++endpoint_uses_[endpoint.address];
   }
-  for (const IpAddress& vip : service.vips) {
+  for (const auto& [vip, kind] : frontends_of(service)) {
     allocator_.take(vip);
+    cluster_allocator_.take(vip);
     if (const std::string key = sharing_key(service); !key.empty()) {
       vip_freed_ = shared_[{provider, key}].insert(vip).second || vip_freed_;
     }

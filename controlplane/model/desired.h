@@ -62,13 +62,12 @@ class Desired {
     absl::node_hash_map<ServiceName, Stored> services;  // in no order
   };
   // `reserved`: addresses no VIP may be, the gateway's own SNAT addresses.
-  explicit Desired(std::set<IpAddress> reserved = {}, std::vector<AddressPool> pools = {})
-      : reserved_(std::move(reserved)), allocator_(std::move(pools)) {}
+  explicit Desired(std::set<IpAddress> reserved = {}, AddressGrants grants = {});
 
-  // Gives the services of a transaction the VIPs that they leave to the gateway, those they have as
-  // far as they may keep them; who cannot have any is left pending. Faults: addresses asked for
-  // that no pool may give, when there are pools. `hosts`: the host's own addresses.
-  void assign_vips(Transaction& transaction, const std::vector<IpAddress>& hosts,
+  // Gives the services of a transaction the addresses that they leave to the gateway, those they have
+  // as far as they may keep them; who cannot have any is left pending. Faults: addresses asked for
+  // that are not granted. `hosts`: the host's own addresses.
+  void assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                    Faults& faults) const;
   // Gives those that are pending what has become free, when `fits` agrees; who got something. Looks
   // only when a VIP was given up since the last time, or `all_reasons`: an address may also have been
@@ -102,15 +101,32 @@ class Desired {
   static void note_taken(const std::string& path, const std::string& what,
                          const std::string& provider, const ServiceName& name,
                          const std::string& way_out, std::optional<Error>& taken);
+  void check_grants(const std::string& provider, const Service& service, const std::string& spec,
+                    Faults& faults) const;
   void check_pool(const std::string& provider, const Service& service, const std::string& spec,
                   Faults& faults) const;
   void check_sharing(const Transaction& transaction, std::size_t index,
                      const std::set<ServiceName>& moving, std::optional<Error>& taken) const;
   [[nodiscard]] bool may_share(const std::string& provider, const Service& service,
                                const IpAddress& vip) const;
-  [[nodiscard]] Allocator::Choice vip_for(const std::string& provider, const Service& service,
-                                          Family family, const Taken& taken) const;
-  void choose_vips(const std::string& provider, Service& service, const Taken& taken) const;
+  void check_granted(const std::vector<IpAddress>& addresses,
+                     const std::vector<AddressRange>& ranges, const std::string& field,
+                     const char* setting, Faults& faults) const;
+  // Which of a service's addresses are chosen, and from what.
+  struct Wish {
+    const Allocator& allocator;
+    std::vector<IpAddress> Service::*addresses;
+  };
+  [[nodiscard]] Allocator::Choice address_for(const Wish& wish, const std::string& provider,
+                                              const Service& service, Family family,
+                                              const Taken& taken) const;
+  void choose(const Wish& wish, const std::string& provider, Service& service,
+              const Taken& taken) const;
+  // Those of the service that are the gateway's to choose.
+  void choose_all(const std::string& provider, Service& service, const Taken& taken) const;
+  [[nodiscard]] bool leaves_a_choice(const Service& service) const;
+  [[nodiscard]] bool leaves_vips(const Service& service) const;
+  [[nodiscard]] std::string why_nowhere(const Service& service) const;
   [[nodiscard]] Taken others_addresses(const Transaction& transaction,
                                        const std::vector<IpAddress>& hosts) const;
   void check_names(const Transaction& transaction, Faults& faults) const;
@@ -128,7 +144,9 @@ class Desired {
   void remember(const std::string& provider, const Service& service);
 
   std::set<IpAddress> reserved_;
-  Allocator allocator_;
+  AddressGrants grants_;
+  Allocator allocator_;          // of VIPs
+  Allocator cluster_allocator_;  // of cluster addresses
   std::set<std::pair<std::string, ServiceName>> pending_;  // provider, name
   bool vip_freed_ = false;                                 // since the last serve_pending()
   // VIPs held under a key of kSharedIpAnnotation, by provider and key.

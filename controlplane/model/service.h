@@ -64,6 +64,9 @@ struct ServiceInput {
   std::string type;
   std::vector<std::string> load_balancer_ips;
   std::string load_balancer_ip;
+  std::string cluster_ip;
+  std::vector<std::string> cluster_ips;
+  std::vector<std::string> external_ips;
   std::vector<std::string> ip_families;
   std::string ip_family_policy;
   std::string mode;
@@ -144,6 +147,9 @@ enum class FamilyPolicy : std::uint8_t {
   kRequireDualStack
 };
 
+// What a client outside reaches it by; each kind has what those before it have.
+enum class ServiceType : std::uint8_t { kClusterIp, kLoadBalancer };
+
 // How a service treats its clients and their flows.
 struct ServiceOptions {
   std::vector<IpPrefix> source_ranges;  // as they were given; empty: everybody
@@ -164,9 +170,12 @@ struct Service {
   ServiceName name;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
-  std::vector<IpAddress> vips;
+  ServiceType type = ServiceType::kLoadBalancer;
+  std::vector<IpAddress> vips;  // of type kLoadBalancer
   VipFields vip_fields;
   bool vips_chosen = false;  // by the gateway, from its pools
+  std::vector<IpAddress> cluster_ips;  // given, or chosen by the gateway and then kept
+  std::vector<IpAddress> external_ips;
   Pending pending;
   std::vector<Family> families;  // distinct, as they were given
   FamilyPolicy family_policy = FamilyPolicy::kUnset;
@@ -178,6 +187,21 @@ struct Service {
 
   friend bool operator==(const Service&, const Service&) = default;
 };
+
+// An address on which a service's ports are served.
+enum class FrontendKind : std::uint8_t { kVip, kExternal, kCluster };
+struct FrontendAddress {
+  IpAddress address;
+  FrontendKind kind = FrontendKind::kVip;
+
+  // Whether the service's source ranges hold here, as kube-proxy has it.
+  [[nodiscard]] bool is_filtered() const { return kind != FrontendKind::kCluster; }
+  friend bool operator==(const FrontendAddress&, const FrontendAddress&) = default;
+};
+// All of a service, VIPs first.
+std::vector<FrontendAddress> frontends_of(const Service& service);
+// The field of each in a service's spec, for faults: "loadBalancerIPs[0]", "externalIPs[1]".
+std::string frontend_field(const Service& service, std::size_t frontend);
 
 // Address, port and protocol: what has one holder in the whole gateway.
 struct FrontendKey {

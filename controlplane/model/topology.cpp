@@ -171,6 +171,13 @@ std::vector<Topology::Neighbour> Topology::gateways() const {
   return {found.begin(), found.end()};
 }
 
+bool Topology::is_gateway(const IpAddress& address) const {
+  return std::any_of(kernel_routes_.begin(), kernel_routes_.end(),
+                     [&](const KernelRoute& route) { return route.gateway == address; }) ||
+         std::any_of(static_routes_.begin(), static_routes_.end(),
+                     [&](const KernelRoute& route) { return route.gateway == address; });
+}
+
 std::uint16_t Topology::answer_ports(const IpAddress& address) const {
   std::uint16_t bits = 0;
   for (const auto* addresses : {&addresses_, &static_addresses_}) {

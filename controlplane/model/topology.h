@@ -48,6 +48,7 @@ class Topology {
   // Interface of a port's twin, for the kernel to be asked.
   [[nodiscard]] std::optional<int> twin(std::uint8_t port) const { return twins_[port]; }
   [[nodiscard]] std::vector<Neighbour> gateways() const;
+  [[nodiscard]] bool is_gateway(const IpAddress& address) const;
 
   // What the address table has for `address` as long as it is no VIP: null when it is nobody's.
   [[nodiscard]] std::shared_ptr<const AddressEntry> entry_for(const IpAddress& address) const;

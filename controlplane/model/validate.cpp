@@ -37,7 +37,7 @@ void check_name(const std::string& name, const std::string& path, Faults& faults
   }
 }
 
-// A value that has one meaning today and others later.
+// A value that has one meaning today, besides being empty, and others later.
 void check_word(const std::string& word, const std::string& only,
                 const std::vector<std::string>& later, const std::string& path, Faults& faults) {
   if (word.empty() || word == only) {
@@ -65,8 +65,9 @@ void check_annotations(const ServiceInput& input, const std::string& path, Fault
 }
 
 void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
-  check_word(input.type, "LoadBalancer", {"ClusterIP", "NodePort", "ExternalName"}, spec + ".type",
-             faults);
+  if (input.type != "LoadBalancer") {
+    check_word(input.type, "ClusterIP", {"NodePort", "ExternalName"}, spec + ".type", faults);
+  }
   check_word(input.external_traffic_policy, "Cluster", {"Local"}, spec + ".externalTrafficPolicy",
              faults);
   check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
@@ -116,6 +117,11 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
   if (!input.load_balancer_ip.empty()) {
     given.emplace_back("loadBalancerIP", input.load_balancer_ip);
   }
+  if (service.type != ServiceType::kLoadBalancer && !given.empty()) {
+    faults.add(spec + "." + given[0].first,
+               "only a LoadBalancer service has VIPs; set type: LoadBalancer, or leave it out");
+    return;
+  }
   if (given.size() > kVipsPerServiceMax) {
     faults.add(spec + ".loadBalancerIPs",
                std::to_string(given.size()) + " addresses are given; a service has at most 100");
@@ -138,17 +144,69 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
   }
 }
 
+// Distinct addresses of one field, at most `most`.
+std::vector<IpAddress> check_addresses(const std::vector<std::string>& given,
+                                       const std::string& field, std::size_t most,
+                                       Faults& faults) {
+  std::vector<IpAddress> addresses;
+  if (given.size() > most) {
+    faults.add(field, std::to_string(given.size()) + " addresses are given; a service has at most " +
+                          std::to_string(most));
+    return addresses;
+  }
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const std::string path = field + "[" + std::to_string(i) + "]";
+    const auto address = check_address(
+        given[i], [&] { return path; }, faults);
+    if (address && std::find(addresses.begin(), addresses.end(), *address) != addresses.end()) {
+      faults.add(path, "'" + given[i] + "' is given twice; remove one");
+    } else if (address) {
+      addresses.push_back(*address);
+    }
+  }
+  return addresses;
+}
+
+// Kubernetes' clusterIP is the first of its clusterIPs; "None" is a service without any.
+void check_cluster_ips(const ServiceInput& input, const std::string& spec, Service& service,
+                       Faults& faults) {
+  std::vector<std::string> given = input.cluster_ips;
+  if (given.empty() && !input.cluster_ip.empty()) {
+    given.push_back(input.cluster_ip);
+  }
+  if (!given.empty() && given[0] == "None") {
+    faults.add(spec + (input.cluster_ips.empty() ? ".clusterIP" : ".clusterIPs[0]"),
+               "a headless service has no address that could be served here; leave it out");
+    return;
+  }
+  if (!input.cluster_ip.empty() && !input.cluster_ips.empty() &&
+      input.cluster_ip != input.cluster_ips[0]) {
+    faults.add(spec + ".clusterIP", "'" + input.cluster_ip + "' is not clusterIPs[0], '" +
+                                        input.cluster_ips[0] + "'; leave one out");
+  }
+  service.cluster_ips = check_addresses(given, spec + ".clusterIPs", 2, faults);
+  if (service.cluster_ips.size() == 2 &&
+      service.cluster_ips[0].family == service.cluster_ips[1].family) {
+    faults.add(spec + ".clusterIPs[1]", "'" + given[1] + "' is of the family of the first; a " +
+                                            "service has one cluster address of each");
+  }
+}
+
 void check_given_families(const Service& service, const std::string& spec, Faults& faults) {
   std::set<Family> given;
-  for (std::size_t i = 0; i < service.vips.size(); ++i) {
-    const Family family = service.vips[i].family;
+  const std::vector<FrontendAddress> frontends = frontends_of(service);
+  for (std::size_t i = 0; i < frontends.size(); ++i) {
+    const Family family = frontends[i].address.family;
+    if (frontends[i].kind == FrontendKind::kExternal) {
+      continue;  // of any family, as in Kubernetes
+    }
     given.insert(family);
     if (!service.families.empty() &&
         std::find(service.families.begin(), service.families.end(), family) ==
             service.families.end()) {
-      faults.add(spec + "." + service.vip_fields.at(i),
-                 "'" + sluice::to_string(service.vips[i]) + "' is of a family that ipFamilies " +
-                     "does not name");
+      faults.add(spec + "." + frontend_field(service, i),
+                 "'" + sluice::to_string(frontends[i].address) +
+                     "' is of a family that ipFamilies does not name");
     }
   }
   if (service.family_policy == FamilyPolicy::kSingleStack && given.size() > 1) {
@@ -384,6 +442,32 @@ std::string name_of_protocol(std::uint8_t protocol) {
   return protocol == kProtocolTcp ? "TCP" : protocol == kProtocolUdp ? "UDP" : "?";
 }
 
+std::vector<FrontendAddress> frontends_of(const Service& service) {
+  std::vector<FrontendAddress> frontends;
+  frontends.reserve(service.vips.size() + service.external_ips.size() +
+                    service.cluster_ips.size());
+  for (const IpAddress& vip : service.vips) {
+    frontends.push_back({vip, FrontendKind::kVip});
+  }
+  for (const IpAddress& address : service.external_ips) {
+    frontends.push_back({address, FrontendKind::kExternal});
+  }
+  for (const IpAddress& address : service.cluster_ips) {
+    frontends.push_back({address, FrontendKind::kCluster});
+  }
+  return frontends;
+}
+
+std::string frontend_field(const Service& service, std::size_t frontend) {
+  if (frontend < service.vips.size()) {
+    return service.vip_fields.at(frontend);
+  }
+  frontend -= service.vips.size();
+  const bool external = frontend < service.external_ips.size();
+  const std::size_t index = external ? frontend : frontend - service.external_ips.size();
+  return std::string(external ? "externalIPs[" : "clusterIPs[") + std::to_string(index) + "]";
+}
+
 std::string to_string(const FrontendKey& key) {
   return sluice::to_string(key.address, key.key.port) + "/" + name_of_protocol(key.key.protocol);
 }
@@ -413,9 +497,20 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.labels = input.labels;
   service.annotations = input.annotations;
   service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
+  // A type that is a fault already is no reason to find fault with VIPs too.
+  service.type = input.type.empty() || input.type == "ClusterIP" ? ServiceType::kClusterIp
+                                                                 : ServiceType::kLoadBalancer;
   check_vips(input, spec, service, faults);
+  check_cluster_ips(input, spec, service, faults);
+  service.external_ips =
+      check_addresses(input.external_ips, spec + ".externalIPs", kVipsPerServiceMax, faults);
   check_families(input, spec, service, faults);
   service.options = validate_options(input, spec, faults);
+  if (service.type != ServiceType::kLoadBalancer && !input.source_ranges.empty()) {
+    faults.add(spec + ".loadBalancerSourceRanges",
+               "only a LoadBalancer service has these, as in Kubernetes; set type: LoadBalancer, "
+               "or use forwarding.denySourceRanges");
+  }
   service.ports = check_ports(input, spec, faults);
   service.refuses = input.no_endpoints == "refuse";
   service.endpoints = check_endpoints(input, service.ports, spec, faults);

@@ -52,7 +52,7 @@ Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbo
     : config_(config),
       dataplane_(dataplane),
       mailbox_(mailbox),
-      desired_(snat_addresses(config), config.address_pools),
+      desired_(snat_addresses(config), config.grants),
       topology_(config, dataplane.port_facts(), twins_of(dataplane, config.ports.size())),
       compiler_({config.service_ports, config.bindings}, config.maglev_seed,
                 [this](const IpAddress& address) { return topology_.answer_ports(address); }),
@@ -206,12 +206,14 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
 model::Result<model::Plan> Reconciler::plan(model::Transaction& transaction) const {
   model::Faults faults;
   const std::vector<IpAddress> hosts = topology_.host_addresses();
-  desired_.assign_vips(transaction, hosts, faults);
+  desired_.assign_addresses(transaction, hosts, faults);
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const model::Service& service = transaction.upsert[i];
     const std::string path = "upsert[" + std::to_string(i) + "]";
-    for (std::size_t v = 0; v < service.vips.size(); ++v) {
-      check_vip(service.vips[v], hosts, path + ".spec." + service.vip_fields.at(v), faults);
+    const std::vector<model::FrontendAddress> frontends = frontends_of(service);
+    for (std::size_t f = 0; f < frontends.size(); ++f) {
+      check_frontend(frontends[f], hosts, path + ".spec." + model::frontend_field(service, f),
+                     faults);
     }
     if (i < transaction.claimed.size()) {
       check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
@@ -236,9 +238,15 @@ model::Result<model::Plan> Reconciler::plan(model::Transaction& transaction) con
   return planned;
 }
 
-// A VIP is not the host's, and its flows need a SNAT address of their family.
-void Reconciler::check_vip(const IpAddress& vip, const std::vector<IpAddress>& hosts,
-                           const std::string& path, model::Faults& faults) const {
+// An address of a service is not the host's, an external one not a router's either, which whoever
+// may write services could else take over; and its flows need a SNAT address of their family.
+void Reconciler::check_frontend(const model::FrontendAddress& frontend,
+                                const std::vector<IpAddress>& hosts, const std::string& path,
+                                model::Faults& faults) const {
+  const IpAddress& vip = frontend.address;
+  if (frontend.kind == model::FrontendKind::kExternal && topology_.is_gateway(vip)) {
+    faults.add(path, "'" + to_string(vip) + "' is a router of this gateway; choose another");
+  }
   if (std::find(hosts.begin(), hosts.end(), vip) != hosts.end()) {
     faults.add(path, "'" + to_string(vip) +
                          "' is an address of this host; remove it there or choose another");
@@ -331,7 +339,7 @@ void Reconciler::note_changes(const std::vector<ChangeLog::Key>& changed,
 void Reconciler::note_denied(const ChangeLog::Key& key, const model::Service& service) {
   std::vector<DeniedSource> denied;
   for (const IpPrefix& source : service.options.deny_source_ranges) {
-    for (const IpAddress& vip : service.vips) {
+    for (const auto& [vip, kind] : frontends_of(service)) {
       for (const model::ServicePortSpec& port : service.ports) {
         if (vip.family == source.address.family) {
           denied.push_back({vip, port.port, port.protocol, source});

@@ -99,8 +99,8 @@ class Reconciler {
   void observe(Mailbox::Batch& batch);
   void write(std::vector<PendingWrite>& writes);
   model::Result<model::Plan> plan(model::Transaction& transaction) const;
-  void check_vip(const IpAddress& vip, const std::vector<IpAddress>& hosts, const std::string& path,
-                 model::Faults& faults) const;
+  void check_frontend(const model::FrontendAddress& frontend, const std::vector<IpAddress>& hosts,
+                      const std::string& path, model::Faults& faults) const;
   void check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                       const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);

@@ -24,6 +24,7 @@ apiVersion: sluice.dev/v1
 kind: Service
 metadata: {name: web}
 spec:
+  type: LoadBalancer
   colour: blue
   loadBalancerIPs: [203.0.113.300]
   ports: [{name: http, port: 0}, {name: api, port: 81}]
@@ -33,6 +34,7 @@ apiVersion: sluice.dev/v1
 kind: Service
 metadata: {name: shop}
 spec:
+  type: LoadBalancer
   loadBalancerIPs: [203.0.113.40]
   ports: [{name: http, port: 80}, {name: again, port: 80}]
   endpoints: [{addresses: [10.10.0.12], weight: 4000}]
@@ -41,6 +43,7 @@ apiVersion: sluice.dev/v1
 kind: Service
 metadata: {name: host}
 spec:
+  type: LoadBalancer
   loadBalancerIPs: [123, 10.10.0.1]
   ports: [{port: 80}]
 """

@@ -22,7 +22,7 @@ v1::Service full() {
   return parse(R"(
     metadata { name: "web" namespace: "shop"
                labels { key: "tier" value: "front" } annotations { key: "who" value: "me" } }
-    spec { load_balancer_ips: "203.0.113.10" load_balancer_ips: "2001:db8:113::10"
+    spec { type: "LoadBalancer" load_balancer_ips: "203.0.113.10" load_balancer_ips: "2001:db8:113::10"
            ports { name: "http" port: 80 target_port: 8080 app_protocol: "http" }
            ports { name: "dns" protocol: "UDP" port: 53 }
            endpoints { addresses: "10.0.0.1" hostname: "h" node_name: "n" zone: "z"
@@ -112,9 +112,6 @@ TEST(Convert, AbsentConditionsStayAbsent) {
 // Every field of the proto that is marked [later], with a value that asks for it.
 TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"spec { type: 'ClusterIP' }", "s.spec.type"},
-      {"spec { cluster_ips: '10.96.0.1' }", "s.spec.clusterIPs"},
-      {"spec { external_ips: '192.0.2.1' }", "s.spec.externalIPs"},
       {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
       {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
       {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
@@ -139,6 +136,31 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
     ASSERT_EQ(faults.unimplemented.size(), 1U);
     EXPECT_EQ(faults.unimplemented[0].path, path);
   }
+}
+
+TEST(Convert, TypesThatComeLaterAreRefused) {
+  for (const char* type : {"NodePort", "ExternalName"}) {
+    v1::Service message = parse(R"(metadata { name: "web" } spec { ports { port: 80 } })");
+    message.mutable_spec()->set_type(type);
+    model::Faults faults;
+    model::validate(to_input(message), "s", faults);
+    EXPECT_TRUE(faults.invalid.empty());
+    ASSERT_EQ(faults.unimplemented.size(), 1U) << type;
+    EXPECT_EQ(faults.unimplemented[0].path, "s.spec.type");
+  }
+}
+
+TEST(Convert, AClusterServiceComesBackWithItsAddresses) {
+  const v1::Service message = parse(R"(
+    metadata { name: "web" } spec { cluster_ip: "10.96.0.5" external_ips: "192.0.2.33"
+                                    ports { port: 80 } })");
+  const v1::ServiceSpec spec = told(validated(message)).spec();
+  EXPECT_EQ(spec.type(), "ClusterIP");
+  EXPECT_EQ(spec.cluster_ip(), "10.96.0.5");
+  ASSERT_EQ(spec.cluster_ips_size(), 1);
+  EXPECT_EQ(spec.cluster_ips(0), "10.96.0.5");
+  EXPECT_EQ(spec.external_ips(0), "192.0.2.33");
+  EXPECT_EQ(told(validated(told(validated(message)))).spec().cluster_ips_size(), 1);
 }
 
 TEST(Convert, FieldsThatAreNotInTheSchemaAreFoundByPath) {
@@ -238,7 +260,8 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
     address_pools { name: "lb" addresses: "203.0.113.0/28" auto_assign: false avoid_buggy_ips: true
                     providers: "east" namespaces: "shop"
                     service_selector { key: "tier" value: "gold" } }
-    address_pools { name: "open" addresses: "203.0.113.16" })",
+    address_pools { name: "open" addresses: "203.0.113.16" }
+    cluster_ip_ranges: "10.96.0.0/16" external_ip_ranges: "192.0.2.32/28" )",
                                                             &message));
   const auto config = model::validate(to_input(message), 4);
   ASSERT_TRUE(config) << config.error().message;
@@ -271,7 +294,7 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
       4U);
   EXPECT_EQ(config->snat.at(0).port_begin, 2000U);
   EXPECT_EQ(config->snat.at(0).port_end, 3000U);
-  const model::AddressPool& pool = config->address_pools.at(0);
+  const model::AddressPool& pool = config->grants.pools.at(0);
   EXPECT_EQ(pool.name, "lb");
   EXPECT_EQ(pool.ranges, std::vector{*model::parse_address_range("203.0.113.0/28")});
   EXPECT_FALSE(pool.auto_assign);
@@ -279,7 +302,9 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(pool.providers, std::vector<std::string>{"east"});
   EXPECT_EQ(pool.namespaces, std::vector<std::string>{"shop"});
   EXPECT_EQ(pool.service_selector, (std::map<std::string, std::string>{{"tier", "gold"}}));
-  EXPECT_TRUE(config->address_pools.at(1).auto_assign) << "absent: it assigns";
+  EXPECT_TRUE(config->grants.pools.at(1).auto_assign) << "absent: it assigns";
+  EXPECT_EQ(config->grants.cluster_ips, std::vector{*model::parse_address_range("10.96.0.0/16")});
+  EXPECT_EQ(config->grants.external_ips, std::vector{*model::parse_address_range("192.0.2.32/28")});
   EXPECT_EQ(config->socket_path, "/run/x");
   EXPECT_EQ(config->log_level, "debug");
 }

@@ -35,6 +35,7 @@ std::string make_folder() {
 v1::Service message_of(const std::string& name, const std::string& vip) {
   v1::Service service;
   service.mutable_metadata()->set_name(name);
+  service.mutable_spec()->set_type("LoadBalancer");
   service.mutable_spec()->add_load_balancer_ips(vip);
   service.mutable_spec()->add_ports()->set_port(80);
   service.mutable_spec()->add_endpoints()->add_addresses("192.0.2.9");

@@ -14,6 +14,7 @@ void add_service(FakeGateway& gateway, const std::string& name) {
   auto* service = entry->mutable_service();
   service->mutable_metadata()->set_name(name);
   service->mutable_metadata()->set_namespace_("default");
+  service->mutable_spec()->set_type("LoadBalancer");
   service->mutable_spec()->add_load_balancer_ips("203.0.113.10");
   service->mutable_spec()->add_ports()->set_port(80);
 }
@@ -25,10 +26,8 @@ TEST(GetServices, PrintsATable) {
   EXPECT_EQ(ran.code, kOk) << ran.err;
   EXPECT_EQ(
       ran.out,
-      "NAMESPACE   NAME   PROVIDER   TYPE           EXTERNAL-IP    PORT(S)   BACKENDS   STATE "
-      "      AGE\n"
-      "default     web    cli        LoadBalancer   203.0.113.10   80/TCP    0/0        "
-      "NotServed   <none>\n");
+      "NAME   TYPE           CLUSTER-IP   EXTERNAL-IP    PORT(S)   AGE      BACKENDS   STATE\n"
+      "web    LoadBalancer   <none>       203.0.113.10   80/TCP    <none>   0/0        NotServed\n");
   EXPECT_EQ(gateway.services_request.namespace_(), "default");
 }
 
@@ -218,10 +217,10 @@ TEST(Watch, PrintsTheListingThenEveryChange) {
   }
   const Ran ran = gateway.run({"get", "services", "-w"});
   EXPECT_EQ(ran.code, kOk) << ran.err;
-  EXPECT_TRUE(ran.out.starts_with("EVENT   NAMESPACE   NAME")) << ran.out;
-  EXPECT_NE(ran.out.find("\nADDED   default     web"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("\nMODIFIED   default     web"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("\nDELETED   default     web"), std::string::npos) << ran.out;
+  EXPECT_TRUE(ran.out.starts_with("EVENT   NAME   TYPE")) << ran.out;
+  EXPECT_NE(ran.out.find("\nADDED   web    LoadBalancer"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\nMODIFIED   web    LoadBalancer"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("\nDELETED   web    LoadBalancer"), std::string::npos) << ran.out;
   EXPECT_EQ(gateway.run({"get", "svc", "-w", "-o", "name"}).out,
             "service/web\nservice/web\nservice/web\n");
 }

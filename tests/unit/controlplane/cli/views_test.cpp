@@ -14,6 +14,9 @@ v1::ServiceEntry entry() {
   v1::ServiceEntry result;
   result.set_provider("cli");
   v1::Service& service = *result.mutable_service();
+  service.mutable_spec()->set_type("LoadBalancer");
+  service.mutable_spec()->add_cluster_ips("10.96.0.7");
+  service.mutable_spec()->add_external_ips("192.0.2.33");
   service.mutable_metadata()->set_name("web");
   service.mutable_metadata()->mutable_creation_timestamp()->set_seconds(999'700);
   auto* port = service.mutable_spec()->add_ports();
@@ -26,6 +29,7 @@ v1::ServiceEntry entry() {
     auto* frontend = service.mutable_status()->add_frontends();
     frontend->set_address(address);
     frontend->set_served(true);
+    service.mutable_status()->mutable_load_balancer()->add_ingress()->set_ip(address);
     service.mutable_status()->add_frontends()->CopyFrom(*frontend);
   }
   for (const char* state : {"active", "active", "draining"}) {
@@ -35,10 +39,23 @@ v1::ServiceEntry entry() {
 }
 
 TEST(ServiceRow, ShowsWhatIsServedWhere) {
-  EXPECT_EQ(service_row(entry(), false, kNow),
-            (Row{"default", "web", "cli", "LoadBalancer", "203.0.113.10,2001:db8:113::10",
-                 "80->8080/TCP,53/UDP", "2/3", "Serving", "5m"}));
-  EXPECT_EQ(service_row(entry(), true, kNow).size(), service_header(true).size());
+  EXPECT_EQ(service_row(entry(), {}, kNow),
+            (Row{"web", "LoadBalancer", "10.96.0.7",
+                 "203.0.113.10,2001:db8:113::10,192.0.2.33", "80/TCP,53/UDP", "5m", "2/3",
+                 "Serving"}));
+  for (const ServiceColumns columns : {ServiceColumns{true, true}, {true, false}, {false, true}}) {
+    EXPECT_EQ(service_row(entry(), columns, kNow).size(), service_header(columns).size());
+  }
+  EXPECT_EQ(service_header({false, true})[0], "NAMESPACE");
+  EXPECT_EQ(service_row(entry(), {false, true}, kNow)[0], "default");
+}
+
+TEST(ServiceRow, WithoutAddressesSaysNone) {
+  v1::ServiceEntry bare;
+  const Row row = service_row(bare, {}, kNow);
+  EXPECT_EQ(row[1], "ClusterIP");
+  EXPECT_EQ(row[2], "<none>");
+  EXPECT_EQ(row[3], "<none>");
 }
 
 TEST(ServiceRow, GivesTheReasonWhenNotAllIsServed) {
@@ -46,35 +63,39 @@ TEST(ServiceRow, GivesTheReasonWhenNotAllIsServed) {
   auto* frontend = partly.mutable_service()->mutable_status()->mutable_frontends(2);
   frontend->set_served(false);
   frontend->set_reason("no usable endpoint of this family");
-  EXPECT_EQ(service_row(partly, false, kNow)[7],
+  EXPECT_EQ(service_row(partly, {}, kNow)[7],
             "Serving 3 of 4: no usable endpoint of this family");
 
   v1::ServiceEntry none = entry();
   none.mutable_service()->mutable_status()->clear_frontends();
+  none.mutable_service()->mutable_status()->clear_load_balancer();
+  none.mutable_service()->mutable_spec()->clear_external_ips();
   auto* condition = none.mutable_service()->mutable_status()->add_conditions();
   condition->set_type("Serving");
   condition->set_status("False");
   condition->set_reason("NoEndpoints");
   none.mutable_service()->mutable_spec()->add_load_balancer_ips("203.0.113.9");
-  EXPECT_EQ(service_row(none, false, kNow)[7], "NotServed: NoEndpoints");
-  EXPECT_EQ(service_row(none, false, kNow)[4], "203.0.113.9");
+  EXPECT_EQ(service_row(none, {}, kNow)[7], "NotServed: NoEndpoints");
+  EXPECT_EQ(service_row(none, {}, kNow)[3], "203.0.113.9");
 }
 
 TEST(ServiceRow, WhoWaitsForAnAddressIsPendingWithTheReason) {
   v1::ServiceEntry waiting = entry();
   waiting.mutable_service()->mutable_status()->clear_frontends();
+  waiting.mutable_service()->mutable_status()->clear_load_balancer();
+  waiting.mutable_service()->mutable_spec()->clear_external_ips();
   auto* condition = waiting.mutable_service()->mutable_status()->add_conditions();
   condition->set_type("AddressesAssigned");
   condition->set_status("False");
   condition->set_message("no free IPv4 address in pool 'lb'");
-  EXPECT_EQ(service_row(waiting, false, kNow)[4], "<pending>");
-  EXPECT_EQ(service_row(waiting, false, kNow)[7], "NotServed: no free IPv4 address in pool 'lb'");
+  EXPECT_EQ(service_row(waiting, {}, kNow)[3], "<pending>");
+  EXPECT_EQ(service_row(waiting, {}, kNow)[7], "NotServed: no free IPv4 address in pool 'lb'");
 }
 
 TEST(ServiceRow, WithoutStatusCountsTheEndpointsOfTheSpec) {
   v1::ServiceEntry bare;
   bare.mutable_service()->mutable_spec()->add_endpoints();
-  EXPECT_EQ(service_row(bare, false, kNow)[6], "0/1");
+  EXPECT_EQ(service_row(bare, {}, kNow)[6], "0/1");
 }
 
 TEST(Drops, AreShownWhenTheyHappenedOrWhenWide) {

@@ -42,9 +42,15 @@ Service sharing(Service service, const std::string& key) {
   return service;
 }
 
+using Ranges = std::vector<AddressRange>;
+
 // A Desired with its transactions as the reconciler carries them out.
 struct Gateway {
-  explicit Gateway(std::vector<AddressPool> pools) : desired({ip("192.0.2.9")}, std::move(pools)) {}
+  explicit Gateway(std::vector<AddressPool> pools, const std::string& cluster = "",
+                   const std::string& external = "")
+      : desired({ip("192.0.2.9")},
+                {std::move(pools), cluster.empty() ? Ranges{} : Ranges{*parse_address_range(cluster)},
+                 external.empty() ? Ranges{} : Ranges{*parse_address_range(external)}}) {}
 
   Result<Plan> apply(std::vector<Service> upsert, std::vector<ServiceName> remove = {},
                      const std::string& provider = "cli", bool replace = false) {
@@ -54,7 +60,7 @@ struct Gateway {
     transaction.remove = std::move(remove);
     transaction.replace = replace;
     Faults faults;
-    desired.assign_vips(transaction, hosts, faults);
+    desired.assign_addresses(transaction, hosts, faults);
     Result<Plan> plan = desired.plan(transaction, std::move(faults));
     if (plan) {
       desired.commit(*plan, std::move(transaction));
@@ -74,6 +80,10 @@ struct Gateway {
       text += (text.empty() ? "" : ",") + sluice::to_string(vip);
     }
     return text;
+  }
+  std::string cluster_of(const std::string& name) const {
+    const auto& addresses = desired.find("cli", {"default", name})->service.cluster_ips;
+    return addresses.empty() ? "" : sluice::to_string(addresses[0]);
   }
   std::string why(const std::string& name) const {
     return desired.find("cli", {"default", name})->service.pending.why;
@@ -269,6 +279,72 @@ TEST(Assign, ServicesOfOneKeyShareAnAddressThatIsChosenForThem) {
   gateway.put({}, {{"default", "a"}});
   gateway.put({service("e", 8080)});
   EXPECT_EQ(gateway.vips_of("e"), "203.0.113.3");  // b still has the first
+}
+
+Service cluster_service(const std::string& name, std::uint16_t port = 80) {
+  Service made = service(name, port);
+  made.type = ServiceType::kClusterIp;
+  return made;
+}
+
+TEST(Assign, EveryServiceGetsAClusterAddressWhereThereAreRanges) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})}, "10.96.0.0/30");
+  ASSERT_TRUE(gateway.apply({cluster_service("a"), service("b")}));
+  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0");
+  EXPECT_EQ(gateway.vips_of("a"), "");
+  EXPECT_EQ(gateway.cluster_of("b"), "10.96.0.1");
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.0");
+  ASSERT_TRUE(gateway.apply({cluster_service("a", 443)}));
+  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0") << "kept when it is not named";
+  ASSERT_TRUE(gateway.apply({}, {{"default", "a"}}));
+  ASSERT_TRUE(gateway.apply({cluster_service("c")}));
+  EXPECT_EQ(gateway.cluster_of("c"), "10.96.0.0");
+}
+
+TEST(Assign, AClusterAddressIsOfTheRangesAndOneServices) {
+  Gateway gateway({}, "10.96.0.0/30");
+  Service asking_one = cluster_service("a");
+  asking_one.cluster_ips = {ip("10.96.0.2")};
+  ASSERT_TRUE(gateway.apply({asking_one}));
+  Service second = sharing(cluster_service("b", 443), "k");
+  second.cluster_ips = {ip("10.96.0.2")};
+  const auto taken = gateway.apply({second});
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, Code::kAlreadyExists);
+  second.cluster_ips = {ip("10.97.0.2")};
+  const auto outside = gateway.apply({second});
+  ASSERT_FALSE(outside);
+  EXPECT_EQ(outside.error().faults[0].path, "upsert[0].spec.clusterIPs[0]");
+  Gateway without({});
+  second.cluster_ips = {ip("10.96.0.2")};
+  EXPECT_FALSE(without.apply({second}));
+}
+
+TEST(Assign, AClusterServiceWithoutAnyAddressSaysWhy) {
+  Gateway gateway({}, "", "192.0.2.32/28");
+  ASSERT_TRUE(gateway.apply({cluster_service("a")}));
+  EXPECT_EQ(gateway.why("a"), "this gateway has no clusterIpRanges and the service no externalIPs");
+  Service external = cluster_service("a");
+  external.external_ips = {ip("192.0.2.33")};
+  ASSERT_TRUE(gateway.apply({external}));
+  EXPECT_EQ(gateway.why("a"), "");
+}
+
+TEST(Assign, ExternalAddressesAreThoseThatAreAllowed) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})}, "", "192.0.2.32/28");
+  Service outside = service("a");
+  outside.external_ips = {ip("192.0.2.33"), ip("192.0.2.60")};
+  const auto refused = gateway.apply({outside});
+  ASSERT_FALSE(refused);
+  ASSERT_EQ(refused.error().faults.size(), 1U);
+  EXPECT_EQ(refused.error().faults[0].path, "upsert[0].spec.externalIPs[1]");
+  outside.external_ips.pop_back();
+  ASSERT_TRUE(gateway.apply({outside}));
+  Service same = cluster_service("b");
+  same.external_ips = {ip("192.0.2.33")};
+  EXPECT_FALSE(gateway.apply({same})) << "the same port has one holder";
+  same.ports[0].port = 443;
+  EXPECT_TRUE(gateway.apply({same})) << "as in Kubernetes, another port may be another's";
 }
 
 TEST(Assign, AnAddressThatWasAskedForIsKeptWhenItIsNotAskedForAnyMore) {

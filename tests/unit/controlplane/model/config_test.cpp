@@ -134,6 +134,12 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
        [](auto& c) {
          c.address_pools[1].addresses = {"198.51.100.0/24", "198.51.100.9"};
        }},
+      {"clusterIpRanges[0]", [](auto& c) { c.cluster_ip_ranges = {"10.96.0.1/16"}; }},
+      {"clusterIpRanges[1]",
+       [](auto& c) {
+         c.cluster_ip_ranges = {"10.96.0.0/16", "203.0.113.4"};
+       }},
+      {"externalIpRanges[0]", [](auto& c) { c.external_ip_ranges = {"all"}; }},
       {"addressPools[0].providers[0]", [](auto& c) { c.address_pools[0].providers = {"a b"}; }},
       {"addressPools[0].namespaces[0]", [](auto& c) { c.address_pools[0].namespaces = {""}; }},
       {"api.listen", [](auto& c) { c.listen = "unix:relative"; }},

@@ -13,6 +13,7 @@ namespace {
 ServiceInput good() {
   ServiceInput input;
   input.name = {"shop", "web"};
+  input.type = "LoadBalancer";
   input.load_balancer_ips = {"203.0.113.10", "2001:db8:113::10"};
   input.ports = {{"http", "TCP", 80, 8080, ""}, {"dns", "UDP", 53, 0, ""}};
   input.endpoints = {{{"10.0.0.1"}, {}, "", "", "", "", {}, std::nullopt},
@@ -41,6 +42,33 @@ const std::vector<Case>& wrong_services() {
       {"an empty annotation of ours",
        [](auto& s) { s.annotations["sluice.dev/allow-shared-ip"] = ""; },
        "s.metadata.annotations[sluice.dev/allow-shared-ip]"},
+      {"a VIP of a cluster service",
+       [](auto& s) { s.type = "ClusterIP"; }, "s.spec.loadBalancerIPs[0]"},
+      {"source ranges of a cluster service",
+       [](auto& s) {
+         s.type = "";
+         s.load_balancer_ips.clear();
+         s.source_ranges = {"10.0.0.0/8"};
+       },
+       "s.spec.loadBalancerSourceRanges"},
+      {"a headless service", [](auto& s) { s.cluster_ip = "None"; }, "s.spec.clusterIP"},
+      {"two cluster addresses that differ",
+       [](auto& s) {
+         s.cluster_ip = "10.96.0.1";
+         s.cluster_ips = {"10.96.0.2"};
+       },
+       "s.spec.clusterIP"},
+      {"two cluster addresses of one family",
+       [](auto& s) { s.cluster_ips = {"10.96.0.1", "10.96.0.2"}; }, "s.spec.clusterIPs[1]"},
+      {"three cluster addresses",
+       [](auto& s) { s.cluster_ips = {"10.96.0.1", "2001:db8::1", "10.96.0.2"}; },
+       "s.spec.clusterIPs"},
+      {"a cluster address that is none", [](auto& s) { s.cluster_ips = {"web"}; },
+       "s.spec.clusterIPs[0]"},
+      {"an external address given twice",
+       [](auto& s) { s.external_ips = {"192.0.2.33", "192.0.2.33"}; }, "s.spec.externalIPs[1]"},
+      {"a multicast external address", [](auto& s) { s.external_ips = {"224.0.0.1"}; },
+       "s.spec.externalIPs[0]"},
       {"an unknown family", [](auto& s) { s.ip_families = {"IPv4", "IPv5", "IPv6"}; },
        "s.spec.ipFamilies[1]"},
       {"a family given twice", [](auto& s) { s.ip_families = {"IPv4", "IPv6", "IPv4"}; },

@@ -73,7 +73,7 @@ Dataplane& null_dataplane() {
 
 NullGateway::NullGateway(std::vector<model::AddressPool> pools) : config([&pools] {
   model::Config made = null_config();
-  made.address_pools = std::move(pools);
+  made.grants.pools = std::move(pools);
   return made;
 }()) {
   reconciler.start({});
