@@ -58,6 +58,7 @@ grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::Apply
   transaction.provider = request->provider();
   transaction.replace = request->replace();
   transaction.dry_run = request->dry_run();
+  transaction.create = request->create();
   if (request->has_expected_revision()) {
     transaction.expected_revision = request->expected_revision();
   }

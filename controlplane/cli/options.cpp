@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/cli/options.h"
 
+#include "controlplane/cli/session.h"
 #include "controlplane/client/channel.h"
 
 #include <CLI/CLI.hpp>
@@ -10,6 +11,7 @@
 #include <charconv>
 #include <map>
 #include <memory>
+#include <set>
 
 namespace sluice::cli {
 namespace {
@@ -47,10 +49,13 @@ struct Words {
   std::string expected_revision;
   std::string action;                // of flows
   std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
+  std::vector<std::string> exposed;  // NAME, KIND NAME or KIND/NAME
+  std::vector<std::string> selectors;
 };
 
 struct Subcommands {
   CLI::App* apply;
+  CLI::App* expose;
   CLI::App* remove;
   CLI::App* get;
   CLI::App* flows;
@@ -112,6 +117,38 @@ void add_write_options(CLI::App& command, Options& options, Words& words) {
       ->check(check_revision);
 }
 
+void add_expose_options(CLI::App& command, Options& options, Words& words) {
+  ExposeOptions& expose = options.expose;
+  command.add_option("what", words.exposed, "NAME, or deployment NAME, or service/NAME")
+      ->required()
+      ->expected(1, 2);
+  command.add_option("--port", expose.port, "Where clients connect")
+      ->required()
+      ->check(CLI::Range(1, 65'535));
+  command.add_option("--target-port", expose.target_port, "Where backends listen; as --port")
+      ->check(CLI::Range(1, 65'535));
+  command.add_option("--node-port", expose.node_port, "Node port to be used")
+      ->check(CLI::Range(1, 65'535));
+  command.add_option("--protocol", expose.protocol, "TCP, UDP or SCTP")->capture_default_str();
+  command.add_option("--type", expose.type, "ClusterIP, NodePort, LoadBalancer or ExternalName")
+      ->capture_default_str();
+  command.add_option("--load-balancer-ip", expose.load_balancer_ip, "The VIP to ask for");
+  command.add_option("--external-ip", expose.external_ips, "Served besides; repeatable")
+      ->expected(1)
+      ->take_all()
+      ->delimiter(',');
+  command.add_option("--selector", words.selectors, "Labels of its backends, K=V; repeatable")
+      ->expected(1)
+      ->take_all()
+      ->delimiter(',');
+  command
+      .add_option("--backend", expose.backends,
+                  "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, and ,weight=N; repeatable")
+      ->expected(1)
+      ->take_all();
+  command.add_flag("--dry-run", options.dry_run, "Let the gateway check all of it; change nothing");
+}
+
 void add_flow_filters(CLI::App& command, Options& options) {
   command.add_option("--client", options.client, "Flows of this client address");
   command.add_option("--backend", options.backend, "Flows to this backend address");
@@ -126,6 +163,9 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   add_write_options(*commands.apply, options, words);
   commands.apply->add_flag("--replace", options.replace,
                            "Delete the provider's services that the files do not name");
+
+  commands.expose = app.add_subcommand("expose", "Create a service from words");
+  add_expose_options(*commands.expose, options, words);
 
   commands.remove = app.add_subcommand("delete", "Delete services, in one transaction");
   add_write_options(*commands.remove, options, words);
@@ -206,6 +246,37 @@ std::string take_targets(const std::vector<std::string>& targets, Options& optio
   return has_empty ? "a name is empty" : "";
 }
 
+// "web", "deployment web", "svc/web": which kind is said is kubectl's matter. Returns what is wrong.
+std::string take_exposed(const Words& words, Options& options) {
+  static const std::set<std::string> kKinds{"deploy",  "deployment", "deployments",
+                                            "service", "services",   "svc"};
+  std::vector<std::string> parts = words.exposed;
+  if (parts.size() == 1) {
+    const std::size_t slash = parts[0].find('/');
+    if (slash != std::string::npos) {
+      parts = {parts[0].substr(0, slash), parts[0].substr(slash + 1)};
+    }
+  }
+  if (parts.size() == 2 && !kKinds.contains(parts[0])) {
+    return fmt::format("'{}' cannot be exposed; name a deployment or a service", parts[0]);
+  }
+  options.names = {parts.back()};
+  for (const std::string& text : words.selectors) {
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return fmt::format("--selector '{}' is not KEY=VALUE", text);
+    }
+    options.expose.selector[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  for (const std::string& text : options.expose.backends) {
+    if (!backend_of(text)) {
+      return fmt::format("--backend '{}' is not ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, with or "
+                         "without ,weight=N", text);
+    }
+  }
+  return {};
+}
+
 std::string check_delete_flows(const Options& options) {
   const bool filtered = !options.client.empty() || !options.backend.empty() ||
                         !options.service.empty() || !options.state.empty() || options.provider ||
@@ -258,6 +329,7 @@ Understood understood_by(const Options& options) {
   switch (options.command) {
     case Command::kApply:
     case Command::kDelete:
+    case Command::kExpose:
       return {true, false, true, structured};
     case Command::kGet: {
       const bool of_services = options.resource == Resource::kServices ||
@@ -326,6 +398,7 @@ std::string check(const Options& options) {
 Command command_of(const Subcommands& commands) {
   const std::pair<CLI::App*, Command> table[] = {
       {commands.apply, Command::kApply},
+      {commands.expose, Command::kExpose},
       {commands.remove, Command::kDelete},
       {commands.get, Command::kGet},
       {commands.flows, Command::kGet},
@@ -423,7 +496,8 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
     options.resource = Resource::kFlows;
     options.command = words.action == "delete" ? Command::kDeleteFlows : Command::kGet;
   }
-  std::string fault = take_targets(words.targets, options);
+  std::string fault = options.command == Command::kExpose ? take_exposed(words, options)
+                                                          : take_targets(words.targets, options);
   if (fault.empty()) {
     fault = check(options);
   }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -21,6 +22,7 @@ enum ExitCode : int {
 
 enum class Command {
   kApply,
+  kExpose,
   kDelete,
   kGet,
   kDeleteFlows,
@@ -31,6 +33,19 @@ enum class Command {
 };
 enum class Output { kTable, kWide, kJson, kYaml, kName };
 enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders, kPools };
+
+// What `expose` makes a service of.
+struct ExposeOptions {
+  std::int32_t port = 0;
+  std::int32_t target_port = 0;  // 0: the same
+  std::int32_t node_port = 0;    // 0: none asked for
+  std::string protocol = "TCP";
+  std::string type = "ClusterIP";
+  std::string load_balancer_ip;
+  std::vector<std::string> external_ips;
+  std::map<std::string, std::string> selector;
+  std::vector<std::string> backends;  // as backend_of() reads them
+};
 
 struct Options {
   Command command = Command::kVersion;
@@ -63,6 +78,8 @@ struct Options {
   std::string to;
   std::string protocol = "tcp";
   std::string port;
+
+  ExposeOptions expose;
 
   std::string shell;  // completion
 

@@ -20,6 +20,8 @@ int dispatch(const Session& session) {
       return session.options.watch ? watch_services(session) : get(session);
     case Command::kStatus:
       return status(session);
+    case Command::kExpose:
+      return expose(session);
     case Command::kDeleteFlows:
       return delete_flows(session);
     case Command::kExplain:

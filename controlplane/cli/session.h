@@ -12,6 +12,8 @@
 
 namespace sluice::cli {
 
+inline constexpr const char* kDefaultProvider = "cli";
+
 // What a command works with.
 struct Session {
   const Options& options;
@@ -47,6 +49,10 @@ bool print_message(const Session& session, const google::protobuf::Message& mess
 
 int apply(const Session& session);
 int remove(const Session& session);
+int expose(const Session& session);
+// "10.0.0.1:8080,weight=2"; nothing for what is none. An own port stands under the name that expose
+// gives the service's port.
+[[nodiscard]] std::optional<v1::Endpoint> backend_of(const std::string& text);
 int get(const Session& session);
 int delete_flows(const Session& session);
 int watch_services(const Session& session);

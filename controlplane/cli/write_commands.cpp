@@ -11,8 +11,6 @@
 namespace sluice::cli {
 namespace {
 
-constexpr const char* kDefaultProvider = "cli";
-
 using Names = google::protobuf::RepeatedPtrField<v1::ServiceName>;
 
 v1::ApplyRequest request_of(const Options& options) {

@@ -83,6 +83,7 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
     }
   }
   std::optional<Error> taken;
+  check_new(transaction, provider, taken);
   check_frontends(transaction, moving, faults, taken);
   check_backends(transaction, moving, faults);
   if (absent && taken) {
@@ -115,6 +116,27 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   }
   plan.removed.assign(leaving.begin(), leaving.end());
   return plan;
+}
+
+void Desired::check_new(const Transaction& transaction, const Provider& provider,
+                        std::optional<Error>& taken) {
+  for (std::size_t i = 0; transaction.create && i < transaction.upsert.size(); ++i) {
+    const ServiceName& name = transaction.upsert[i].name;
+    if (!provider.services.contains(name)) {
+      continue;
+    }
+    const std::string sentence = "provider '" + transaction.provider + "' has a service " +
+                                 to_string(name) +
+                                 " already; apply changes it, or choose another name";
+    if (!taken) {
+      taken.emplace();
+      taken->code = Code::kAlreadyExists;
+      taken->resource = to_string(name);
+      taken->owner = transaction.provider + ": " + to_string(name);
+      taken->message = sentence;
+    }
+    taken->faults.push_back({upsert_path(i) + ".metadata.name", sentence});
+  }
 }
 
 void Desired::check_names(const Transaction& transaction, Faults& faults) const {

@@ -27,6 +27,7 @@ struct Transaction {
   bool replace = false;  // services of the provider that are not in upsert go
   std::optional<std::uint64_t> expected_revision;
   bool dry_run = false;
+  bool create = false;  // a service of upsert that is there is refused
 };
 
 // A service that a transaction brings.
@@ -130,6 +131,8 @@ class Desired {
   [[nodiscard]] Taken others_addresses(const Transaction& transaction,
                                        const std::vector<IpAddress>& hosts) const;
   void check_names(const Transaction& transaction, Faults& faults) const;
+  static void check_new(const Transaction& transaction, const Provider& provider,
+                        std::optional<Error>& taken);
   void check_frontends(const Transaction& transaction, const std::set<ServiceName>& moving,
                        Faults& faults, std::optional<Error>& taken) const;
   void check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,

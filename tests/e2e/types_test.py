@@ -9,7 +9,7 @@ from gateway import service
 from load import url
 from namespaces import Lab
 from testbed import Testbed, both_families
-from topology import BACKENDS
+from topology import BACKENDS, backend_v4
 
 EXTERNAL = "203.0.113.61"
 VIP = "203.0.113.70"
@@ -104,6 +104,19 @@ def test_source_ranges_hold_for_vips_and_external_addresses_and_not_for_cluster_
     assert fetch(typed, VIP).returncode != 0
     assert fetch(typed, EXTERNAL).returncode != 0
     assert fetch(typed, cluster).returncode == 0
+
+
+def test_expose_makes_a_service_of_each_type_that_answers(typed, gateway):
+    backends = [word for number in BACKENDS for word in ("--backend", backend_v4(number))]
+    made = gateway.ctl("expose", "deployment", "web", "--port", "9000", "--target-port", "80", *backends)
+    assert made.stdout == "service/web exposed\n"
+    gateway.ctl("expose", "balancer", "--type", "LoadBalancer", "--port", "9001", "--target-port", "80",
+                "--load-balancer-ip", VIP, "--external-ip", EXTERNAL, *backends)
+    assert fetch(typed, shown(gateway, "web")["spec"]["clusterIPs"][0]).returncode == 0
+    for address in (VIP, EXTERNAL):
+        assert fetch(typed, address, 9001).returncode == 0
+    again = gateway.ctl("expose", "web", "--port", "80", check=False)
+    assert again.returncode == 1 and "has a service default/web already" in again.stderr
 
 
 def test_what_is_shown_of_each_type_can_be_applied_again(gateway):

@@ -23,7 +23,7 @@ _sluicectl_names() {
 
 _sluicectl() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-  local commands="apply delete get flows status explain completion version"
+  local commands="apply expose delete get flows status explain completion version"
   local kinds="services backends ports flows drops providers pools"
   local global="-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help"
   local command="" kind="" own="" i
@@ -61,6 +61,9 @@ _sluicectl() {
 
   if [[ $cur == -* ]]; then
     case $command in
+      expose)
+        own="--port --target-port --node-port --protocol --type --load-balancer-ip --external-ip"
+        own+=" --selector --backend --dry-run" ;;
       apply) own="-f --filename --replace --dry-run --expected-revision" ;;
       delete) own="-f --filename --dry-run --expected-revision" ;;
       get) own="-w --watch --client --backend --service --state --limit" ;;

@@ -15,7 +15,7 @@ function __sluicectl_names
 end
 
 set -l seen __fish_seen_subcommand_from
-set -l commands apply delete get flows status explain completion version
+set -l commands apply expose delete get flows status explain completion version
 set -l kinds services backends ports flows drops providers pools
 complete -c sluicectl -f
 complete -c sluicectl -n "not $seen $commands" -a "$commands"
@@ -28,7 +28,12 @@ complete -c sluicectl -l timeout -x -d 'longest wait for an answer'
 complete -c sluicectl -l help -d 'help'
 
 complete -c sluicectl -n "$seen apply delete" -s f -l filename -r -F
-complete -c sluicectl -n "$seen apply delete" -l dry-run
+complete -c sluicectl -n "$seen apply delete expose" -l dry-run
+complete -c sluicectl -n "$seen expose" -l type -x -a 'ClusterIP NodePort LoadBalancer ExternalName'
+complete -c sluicectl -n "$seen expose" -l protocol -x -a 'TCP UDP SCTP'
+for option in port target-port node-port load-balancer-ip external-ip selector backend
+  complete -c sluicectl -n "$seen expose" -l $option -x
+end
 complete -c sluicectl -n "$seen apply delete" -l expected-revision -x
 complete -c sluicectl -n "$seen apply" -l replace
 

@@ -22,7 +22,8 @@ _sluicectl() {
   local -a global commands kinds own
   local command="" kind="" i
   commands=(
-    'apply:create or change services' 'delete:delete services' 'get:show what the gateway has'
+    'apply:create or change services' 'expose:create a service from words'
+    'delete:delete services' 'get:show what the gateway has'
     'flows:list or delete flows'
     'status:state in numbers' 'explain:what happens to a packet'
     'completion:print a completion script' 'version:show versions'
@@ -59,6 +60,8 @@ _sluicectl() {
 
   if [[ ${words[CURRENT]} == -* ]]; then
     case $command in
+      expose) own=(--port --target-port --node-port --protocol --type --load-balancer-ip
+        --external-ip --selector --backend --dry-run) ;;
       apply) own=(-f --filename --replace --dry-run --expected-revision) ;;
       delete) own=(-f --filename --dry-run --expected-revision) ;;
       get) own=(-w --watch --client --backend --service --state --limit) ;;

@@ -50,6 +50,42 @@ TEST(Parse, GlobalOptionsStandBeforeOrAfterTheCommand) {
   }
 }
 
+TEST(Parse, ExposeTakesKubectlsWords) {
+  for (const auto& what : {std::vector<std::string>{"web"},
+                           {"deployment", "web"},
+                           {"deploy/web"},
+                           {"svc", "web"},
+                           {"service/web"}}) {
+    std::vector<std::string> words{"expose"};
+    words.insert(words.end(), what.begin(), what.end());
+    words.insert(words.end(), {"--port", "9090", "--target-port", "8443", "--type", "LoadBalancer",
+                               "--external-ip", "192.0.2.1,192.0.2.2", "--selector", "app=web,a=",
+                               "--backend", "10.0.0.1", "--backend", "[2001:db8::1]:81,weight=3"});
+    const Options options = good(words);
+    EXPECT_EQ(options.command, Command::kExpose);
+    EXPECT_EQ(options.names, std::vector<std::string>{"web"});
+    EXPECT_EQ(options.expose.port, 9090);
+    EXPECT_EQ(options.expose.target_port, 8443);
+    EXPECT_EQ(options.expose.type, "LoadBalancer");
+    EXPECT_EQ(options.expose.protocol, "TCP");
+    EXPECT_EQ(options.expose.external_ips, (std::vector<std::string>{"192.0.2.1", "192.0.2.2"}));
+    EXPECT_EQ(options.expose.selector,
+              (std::map<std::string, std::string>{{"app", "web"}, {"a", ""}}));
+    EXPECT_EQ(options.expose.backends.size(), 2U);
+  }
+}
+
+TEST(Parse, ExposeRefusesWhatItCannotMean) {
+  expect_refused({"expose", "web"}, "--port is required");
+  expect_refused({"expose", "web", "--port", "0"}, "--port");
+  expect_refused({"expose", "pod", "web", "--port", "80"}, "'pod' cannot be exposed");
+  expect_refused({"expose", "web", "--port", "80", "--selector", "web"}, "is not KEY=VALUE");
+  for (const char* backend : {"10.0.0.1:x", "10.0.0.1:70000", "[2001:db8::1", "[2001:db8::1]80",
+                              "10.0.0.1,heavy", "10.0.0.1,weight=x"}) {
+    expect_refused({"expose", "web", "--port", "80", "--backend", backend}, "--backend");
+  }
+}
+
 TEST(Parse, EveryNameOfEveryKindIsKnown) {
   const std::pair<Resource, std::vector<const char*>> kinds[] = {
       {Resource::kServices, {"services", "service", "svc"}},

@@ -7,6 +7,39 @@
 namespace sluice::cli {
 namespace {
 
+TEST(Expose, CreatesAServiceFromWords) {
+  FakeGateway gateway;
+  const Ran ran = gateway.run({"-n", "shop", "expose", "deployment", "web", "--port", "9090",
+                               "--target-port", "8443", "--type", "LoadBalancer",
+                               "--load-balancer-ip", "203.0.113.9", "--external-ip", "192.0.2.1",
+                               "--node-port", "31680", "--backend", "10.0.0.1",
+                               "--backend", "10.0.0.2:8444,weight=3",
+                               "--backend", "[2001:db8::1]:81", "--backend", "2001:db8::2"});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.out, "service/web exposed\n");
+  const v1::ApplyRequest& request = gateway.applied.at(0);
+  EXPECT_TRUE(request.create());
+  EXPECT_EQ(request.provider(), "cli");
+  const v1::Service& service = request.upsert(0);
+  EXPECT_EQ(service.metadata().name(), "web");
+  EXPECT_EQ(service.metadata().namespace_(), "shop");
+  EXPECT_EQ(service.spec().type(), "LoadBalancer");
+  EXPECT_EQ(service.spec().load_balancer_ip(), "203.0.113.9");
+  EXPECT_EQ(service.spec().external_ips(0), "192.0.2.1");
+  const v1::ServicePort& port = service.spec().ports(0);
+  EXPECT_EQ(port.port(), 9090);
+  EXPECT_EQ(port.target_port(), 8443);
+  EXPECT_EQ(port.node_port(), 31680);
+  ASSERT_EQ(service.spec().endpoints_size(), 4);
+  EXPECT_TRUE(service.spec().endpoints(0).ports().empty());
+  EXPECT_EQ(service.spec().endpoints(1).addresses(0), "10.0.0.2");
+  EXPECT_EQ(service.spec().endpoints(1).ports().at(port.name()), 8444);
+  EXPECT_EQ(service.spec().endpoints(1).weight(), 3U);
+  EXPECT_EQ(service.spec().endpoints(2).addresses(0), "2001:db8::1");
+  EXPECT_EQ(service.spec().endpoints(2).ports().at(port.name()), 81);
+  EXPECT_EQ(service.spec().endpoints(3).addresses(0), "2001:db8::2");
+}
+
 void add(google::protobuf::RepeatedPtrField<v1::ServiceName>& names, const std::string& name,
          const std::string& name_space = "default") {
   auto* added = names.Add();

@@ -45,6 +45,21 @@ TEST(Desired, APlanTellsCreatedChangedAndUnchanged) {
   EXPECT_EQ(plan->created[0].name.name, "c");
 }
 
+TEST(Desired, WhatIsToBeNewIsRefusedWhenItIsThere) {
+  Desired desired;
+  apply(desired, write({service("a", "192.0.2.1")}));
+  Transaction create = write({service("b", "192.0.2.2"), service("a", "192.0.2.1")});
+  create.create = true;
+  const auto refused = desired.plan(create);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+  EXPECT_EQ(refused.error().owner, "cli: default/a");
+  ASSERT_EQ(refused.error().faults.size(), 1U);
+  EXPECT_EQ(refused.error().faults[0].path, "upsert[1].metadata.name");
+  create.upsert.pop_back();
+  EXPECT_TRUE(desired.plan(create));
+}
+
 TEST(Desired, APlanAloneChangesNothing) {
   Desired desired;
   ASSERT_TRUE(desired.plan(write({service("a", "192.0.2.1")})));
