@@ -23,7 +23,7 @@ bool serves_while_terminating(const Endpoint& endpoint) {
          endpoint.conditions.terminating.value_or(false);
 }
 
-// Both families of a service that it has VIPs of.
+// Both families of a service that it has addresses of.
 std::vector<Family> families_of(const Service& service) {
   const std::vector<FrontendAddress> frontends = frontends_of(service);
   std::vector<Family> families;

@@ -406,107 +406,6 @@ void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
   }
 }
 
-void check_pool_names(const std::vector<std::string>& names, const std::string& path,
-                      Faults& faults) {
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (!is_label(names[i])) {
-      faults.add(path + "[" + std::to_string(i) + "]", "'" + names[i] + "' is not a name");
-    }
-  }
-}
-
-// The range, when it can be served.
-std::optional<AddressRange> check_range(const std::string& text, const std::string& path,
-                                        const Config& config, Faults& faults) {
-  const auto range = parse_address_range(text);
-  if (!range) {
-    faults.add(path, "'" + text + "' is no range of addresses; write it like 203.0.113.0/28, " +
-                         "203.0.113.10-203.0.113.20 or 2001:db8::/64, without host bits");
-    return std::nullopt;
-  }
-  if (!is_usable_unicast(range->first) || !is_usable_unicast(range->last)) {
-    faults.add(path, "'" + text + "' has addresses that cannot be reached over a network; use " +
-                         "global or private unicast addresses");
-    return std::nullopt;
-  }
-  const bool has_snat =
-      std::any_of(config.snat.begin(), config.snat.end(), [&](const SnatAddress& snat) {
-        return snat.address.family == range->first.family;
-      });
-  const bool snat_is_faulty =
-      std::any_of(faults.invalid.begin(), faults.invalid.end(),
-                  [](const Fault& fault) { return fault.path.starts_with("snat"); });
-  if (!has_snat && !snat_is_faulty) {
-    const std::string family = range->first.is_ipv4() ? "IPv4" : "IPv6";
-    faults.add(path, "'" + text + "' needs an " + family + " SNAT address; give one under snat");
-    return std::nullopt;
-  }
-  return range;
-}
-
-void check_pools(const ConfigInput& input, Config& config, Faults& faults) {
-  std::set<std::string> names;
-  std::vector<std::pair<AddressRange, std::string>> taken;
-  for (std::size_t i = 0; i < input.address_pools.size(); ++i) {
-    const AddressPoolInput& given = input.address_pools[i];
-    const std::string path = "addressPools[" + std::to_string(i) + "]";
-    if (!is_label(given.name) || !names.insert(given.name).second) {
-      faults.add(path + ".name", "'" + given.name + "' is not a name, or names two pools; use " +
-                                     "1 to 63 of a-z, 0-9 and '-'");
-    }
-    AddressPool pool{given.name, {}, given.auto_assign.value_or(true), given.avoid_buggy_ips,
-                     given.providers, given.namespaces, given.service_selector};
-    check_pool_names(given.providers, path + ".providers", faults);
-    check_pool_names(given.namespaces, path + ".namespaces", faults);
-    if (given.addresses.empty()) {
-      faults.add(path + ".addresses", "a pool has at least one range of addresses");
-    }
-    for (std::size_t r = 0; r < given.addresses.size(); ++r) {
-      const std::string at = path + ".addresses[" + std::to_string(r) + "]";
-      const auto range = check_range(given.addresses[r], at, config, faults);
-      if (!range) {
-        continue;
-      }
-      const auto other = std::find_if(taken.begin(), taken.end(), [&](const auto& before) {
-        return before.first.first <= range->last && range->first <= before.first.last;
-      });
-      if (other != taken.end()) {
-        faults.add(at, "'" + given.addresses[r] + "' overlaps with " + to_string(other->first) +
-                           " of pool '" + other->second + "'; an address is in one range");
-      }
-      taken.emplace_back(*range, given.name);
-      pool.ranges.push_back(*range);
-    }
-    config.grants.pools.push_back(std::move(pool));
-  }
-}
-
-// A cluster address is nobody's VIP.
-void check_apart(const AddressRange& range, const std::string& path, const Config& config,
-                 Faults& faults) {
-  for (const AddressPool& pool : config.grants.pools) {
-    for (const AddressRange& other : pool.ranges) {
-      if (other.first <= range.last && range.first <= other.last) {
-        faults.add(path, "'" + to_string(range) + "' overlaps with " + to_string(other) +
-                             " of pool '" + pool.name + "'; an address is in one of them");
-      }
-    }
-  }
-}
-
-std::vector<AddressRange> check_ranges(const std::vector<std::string>& given,
-                                       const std::string& field, const Config& config,
-                                       Faults& faults) {
-  std::vector<AddressRange> ranges;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const std::string path = field + "[" + std::to_string(i) + "]";
-    if (const auto range = check_range(given[i], path, config, faults)) {
-      ranges.push_back(*range);
-    }
-  }
-  return ranges;
-}
-
 void check_api(const ConfigInput& input, Config& config, Faults& faults) {
   const std::string listen = input.listen.empty() ? "unix:/run/sluice/sluice.sock" : input.listen;
   if (listen.rfind("unix:", 0) != 0) {
@@ -531,15 +430,7 @@ Result<Config> validate(const ConfigInput& input, unsigned cpus) {
   check_dataplane(input, cpus, config, faults);
   check_ports(input, config, faults);
   check_snat(input, config, faults);
-  check_pools(input, config, faults);
-  config.grants.cluster_ips =
-      check_ranges(input.cluster_ip_ranges, "clusterIpRanges", config, faults);
-  for (std::size_t i = 0; i < config.grants.cluster_ips.size(); ++i) {
-    check_apart(config.grants.cluster_ips[i], "clusterIpRanges[" + std::to_string(i) + "]", config,
-                faults);
-  }
-  config.grants.external_ips =
-      check_ranges(input.external_ip_ranges, "externalIpRanges", config, faults);
+  config.grants = validate_grants(input, config.snat, faults);
   check_api(input, config, faults);
   static const std::set<std::string> kLevels{"error", "warning", "info", "debug"};
   config.log_level = input.log_level.empty() ? "info" : input.log_level;

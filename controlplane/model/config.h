@@ -120,6 +120,10 @@ struct Config {
 // Every fault with its path. `cpus`: how many this machine has, for the default lcore.
 Result<Config> validate(const ConfigInput& input, unsigned cpus);
 
+// The addresses among it; what validate() does of it once the SNAT addresses are known.
+AddressGrants validate_grants(const ConfigInput& input, const std::vector<SnatAddress>& snat,
+                              Faults& faults);
+
 // Faults a configuration has only beside this host: a SNAT address that the host has too needs a
 // port range of its own, outside the host's ephemeral ports [ephemeral_begin, ephemeral_end).
 std::optional<Fault> check_snat_dedicated(const Config& config,

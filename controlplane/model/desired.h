@@ -70,6 +70,7 @@ class Desired {
   // that are not granted. `hosts`: the host's own addresses.
   void assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                    Faults& faults) const;
+  [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
   // Gives those that are pending what has become free, when `fits` agrees; who got something. Looks
   // only when a VIP was given up since the last time, or `all_reasons`: an address may also have been
   // an endpoint, or the host's.

@@ -14,7 +14,6 @@ namespace sluice::model {
 namespace {
 
 constexpr std::size_t kPortsPerServiceMax = 100;
-constexpr std::size_t kVipsPerServiceMax = 100;
 constexpr std::int64_t kWeightMax = 100;
 
 std::string at(const std::string& path, const char* field, std::size_t index) {
@@ -89,168 +88,6 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
     faults.unimplemented.push_back(
         {spec + ".forwarding.network", "networks other than 'default' are not built yet"});
   }
-}
-
-// `path`: makes the field's path, which only a fault needs.
-template <typename Path>
-std::optional<IpAddress> check_address(const std::string& text, Path&& path, Faults& faults) {
-  const auto address = parse_ip(text);
-  if (!address) {
-    faults.add(path(), "'" + text + "' is not an IP address; write it like 203.0.113.10 or " +
-                           "2001:db8::10");
-    return std::nullopt;
-  }
-  if (!is_usable_unicast(*address)) {
-    faults.add(path(), "'" + text + "' cannot be reached over a network; use a global or private " +
-                           "unicast address");
-    return std::nullopt;
-  }
-  return address;
-}
-
-void check_vips(const ServiceInput& input, const std::string& spec, Service& service,
-                Faults& faults) {
-  std::vector<std::pair<std::string, std::string>> given;
-  for (std::size_t i = 0; i < input.load_balancer_ips.size(); ++i) {
-    given.emplace_back("loadBalancerIPs[" + std::to_string(i) + "]", input.load_balancer_ips[i]);
-  }
-  if (!input.load_balancer_ip.empty()) {
-    given.emplace_back("loadBalancerIP", input.load_balancer_ip);
-  }
-  if (service.type != ServiceType::kLoadBalancer && !given.empty()) {
-    faults.add(spec + "." + given[0].first,
-               "only a LoadBalancer service has VIPs; set type: LoadBalancer, or leave it out");
-    return;
-  }
-  if (given.size() > kVipsPerServiceMax) {
-    faults.add(spec + ".loadBalancerIPs",
-               std::to_string(given.size()) + " addresses are given; a service has at most 100");
-    return;
-  }
-  service.vip_fields.given = !given.empty();
-  std::vector<IpAddress>& vips = service.vips;
-  for (const auto& [field, text] : given) {
-    const std::string path = spec + "." + field;
-    const auto address = check_address(
-        text, [&] { return path; }, faults);
-    if (!address) {
-      continue;
-    }
-    if (std::find(vips.begin(), vips.end(), *address) != vips.end()) {
-      faults.add(path, "'" + text + "' is given twice; remove one");
-    }
-    vips.push_back(*address);
-    service.vip_fields.names.push_back(field);
-  }
-}
-
-// Distinct addresses of one field, at most `most`.
-std::vector<IpAddress> check_addresses(const std::vector<std::string>& given,
-                                       const std::string& field, std::size_t most,
-                                       Faults& faults) {
-  std::vector<IpAddress> addresses;
-  if (given.size() > most) {
-    faults.add(field, std::to_string(given.size()) + " addresses are given; a service has at most " +
-                          std::to_string(most));
-    return addresses;
-  }
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const std::string path = field + "[" + std::to_string(i) + "]";
-    const auto address = check_address(
-        given[i], [&] { return path; }, faults);
-    if (address && std::find(addresses.begin(), addresses.end(), *address) != addresses.end()) {
-      faults.add(path, "'" + given[i] + "' is given twice; remove one");
-    } else if (address) {
-      addresses.push_back(*address);
-    }
-  }
-  return addresses;
-}
-
-// Kubernetes' clusterIP is the first of its clusterIPs; "None" is a service without any.
-void check_cluster_ips(const ServiceInput& input, const std::string& spec, Service& service,
-                       Faults& faults) {
-  std::vector<std::string> given = input.cluster_ips;
-  if (given.empty() && !input.cluster_ip.empty()) {
-    given.push_back(input.cluster_ip);
-  }
-  if (!given.empty() && given[0] == "None") {
-    faults.add(spec + (input.cluster_ips.empty() ? ".clusterIP" : ".clusterIPs[0]"),
-               "a headless service has no address that could be served here; leave it out");
-    return;
-  }
-  if (!input.cluster_ip.empty() && !input.cluster_ips.empty() &&
-      input.cluster_ip != input.cluster_ips[0]) {
-    faults.add(spec + ".clusterIP", "'" + input.cluster_ip + "' is not clusterIPs[0], '" +
-                                        input.cluster_ips[0] + "'; leave one out");
-  }
-  service.cluster_ips = check_addresses(given, spec + ".clusterIPs", 2, faults);
-  if (service.cluster_ips.size() == 2 &&
-      service.cluster_ips[0].family == service.cluster_ips[1].family) {
-    faults.add(spec + ".clusterIPs[1]", "'" + given[1] + "' is of the family of the first; a " +
-                                            "service has one cluster address of each");
-  }
-}
-
-void check_given_families(const Service& service, const std::string& spec, Faults& faults) {
-  std::set<Family> given;
-  const std::vector<FrontendAddress> frontends = frontends_of(service);
-  for (std::size_t i = 0; i < frontends.size(); ++i) {
-    const Family family = frontends[i].address.family;
-    if (frontends[i].kind == FrontendKind::kExternal) {
-      continue;  // of any family, as in Kubernetes
-    }
-    given.insert(family);
-    if (!service.families.empty() &&
-        std::find(service.families.begin(), service.families.end(), family) ==
-            service.families.end()) {
-      faults.add(spec + "." + frontend_field(service, i),
-                 "'" + sluice::to_string(frontends[i].address) +
-                     "' is of a family that ipFamilies does not name");
-    }
-  }
-  if (service.family_policy == FamilyPolicy::kSingleStack && given.size() > 1) {
-    faults.add(spec + ".ipFamilyPolicy",
-               "'SingleStack' has one family and the addresses are of both; remove one, or use "
-               "'PreferDualStack'");
-  }
-  const bool short_of_one = given.size() == 1 || (given.empty() && service.families.size() == 1);
-  if (service.family_policy == FamilyPolicy::kRequireDualStack && short_of_one) {
-    faults.add(spec + ".ipFamilyPolicy",
-               "'RequireDualStack' needs both families and one is named; name the other too, or "
-               "use 'PreferDualStack'");
-  }
-}
-
-// Families and their policy, and that the VIPs given agree with them.
-void check_families(const ServiceInput& input, const std::string& spec, Service& service,
-                    Faults& faults) {
-  for (std::size_t i = 0; i < input.ip_families.size(); ++i) {
-    const std::string& word = input.ip_families[i];
-    const Family family = word == "IPv6" ? Family::kIpv6 : Family::kIpv4;
-    if (word != "IPv4" && word != "IPv6") {
-      faults.add(at(spec, "ipFamilies", i), "'" + word + "' is no family; use 'IPv4' or 'IPv6'");
-    } else if (std::find(service.families.begin(), service.families.end(), family) !=
-               service.families.end()) {
-      faults.add(at(spec, "ipFamilies", i), "'" + word + "' is given twice; remove one");
-    } else {
-      service.families.push_back(family);
-    }
-  }
-  const std::string& policy = input.ip_family_policy;
-  service.family_policy = policy == "SingleStack"        ? FamilyPolicy::kSingleStack
-                          : policy == "PreferDualStack"  ? FamilyPolicy::kPreferDualStack
-                          : policy == "RequireDualStack" ? FamilyPolicy::kRequireDualStack
-                                                         : FamilyPolicy::kUnset;
-  if (service.family_policy == FamilyPolicy::kUnset && !policy.empty()) {
-    faults.add(spec + ".ipFamilyPolicy", "'" + policy + "' is unknown; use 'SingleStack', " +
-                                             "'PreferDualStack' or 'RequireDualStack'");
-  }
-  if (service.family_policy == FamilyPolicy::kSingleStack && service.families.size() > 1) {
-    faults.add(spec + ".ipFamilyPolicy", "'SingleStack' has one family and ipFamilies names two; " +
-                                             std::string("remove one, or use 'PreferDualStack'"));
-  }
-  check_given_families(service, spec, faults);
 }
 
 // 0 for none.
@@ -336,9 +173,13 @@ Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePor
   if (given.addresses.size() != 1) {
     faults.add(path.field(".addresses"), std::to_string(given.addresses.size()) +
                                              " addresses are given; an endpoint has exactly one");
-  } else if (const auto address = check_address(
-                 given.addresses[0], [&] { return path.field(".addresses[0]"); }, faults)) {
-    endpoint.address = *address;
+  } else {
+    std::string fault;
+    const auto address = read_address(given.addresses[0], fault);
+    if (!address) {
+      faults.add(path.field(".addresses[0]"), fault);
+    }
+    endpoint.address = address.value_or(endpoint.address);
   }
   const std::int64_t weight = given.weight.value_or(1);
   if (weight < 1 || weight > kWeightMax) {
@@ -422,6 +263,20 @@ std::vector<Endpoint> check_endpoints(const ServiceInput& input,
 
 }  // namespace
 
+std::optional<IpAddress> read_address(const std::string& text, std::string& fault) {
+  const auto address = parse_ip(text);
+  if (!address) {
+    fault = "'" + text + "' is not an IP address; write it like 203.0.113.10 or 2001:db8::10";
+    return std::nullopt;
+  }
+  if (!is_usable_unicast(*address)) {
+    fault = "'" + text + "' cannot be reached over a network; use a global or private unicast " +
+            "address";
+    return std::nullopt;
+  }
+  return address;
+}
+
 bool is_usable_unicast(const IpAddress& address) {
   if (address.is_unspecified() || address.is_loopback() || address.is_multicast() ||
       address.is_link_local()) {
@@ -440,32 +295,6 @@ bool is_usable_unicast(const IpAddress& address) {
 
 std::string name_of_protocol(std::uint8_t protocol) {
   return protocol == kProtocolTcp ? "TCP" : protocol == kProtocolUdp ? "UDP" : "?";
-}
-
-std::vector<FrontendAddress> frontends_of(const Service& service) {
-  std::vector<FrontendAddress> frontends;
-  frontends.reserve(service.vips.size() + service.external_ips.size() +
-                    service.cluster_ips.size());
-  for (const IpAddress& vip : service.vips) {
-    frontends.push_back({vip, FrontendKind::kVip});
-  }
-  for (const IpAddress& address : service.external_ips) {
-    frontends.push_back({address, FrontendKind::kExternal});
-  }
-  for (const IpAddress& address : service.cluster_ips) {
-    frontends.push_back({address, FrontendKind::kCluster});
-  }
-  return frontends;
-}
-
-std::string frontend_field(const Service& service, std::size_t frontend) {
-  if (frontend < service.vips.size()) {
-    return service.vip_fields.at(frontend);
-  }
-  frontend -= service.vips.size();
-  const bool external = frontend < service.external_ips.size();
-  const std::size_t index = external ? frontend : frontend - service.external_ips.size();
-  return std::string(external ? "externalIPs[" : "clusterIPs[") + std::to_string(index) + "]";
 }
 
 std::string to_string(const FrontendKey& key) {
@@ -497,14 +326,7 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.labels = input.labels;
   service.annotations = input.annotations;
   service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
-  // A type that is a fault already is no reason to find fault with VIPs too.
-  service.type = input.type.empty() || input.type == "ClusterIP" ? ServiceType::kClusterIp
-                                                                 : ServiceType::kLoadBalancer;
-  check_vips(input, spec, service, faults);
-  check_cluster_ips(input, spec, service, faults);
-  service.external_ips =
-      check_addresses(input.external_ips, spec + ".externalIPs", kVipsPerServiceMax, faults);
-  check_families(input, spec, service, faults);
+  validate_addresses(input, spec, service, faults);
   service.options = validate_options(input, spec, faults);
   if (service.type != ServiceType::kLoadBalancer && !input.source_ranges.empty()) {
     faults.add(spec + ".loadBalancerSourceRanges",

@@ -4,6 +4,7 @@
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
+#include <optional>
 #include <string>
 
 namespace sluice::model {
@@ -16,6 +17,12 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
 // The options among it, faults under `spec` ("upsert[0].spec"); what validate() does of it.
 ServiceOptions validate_options(const ServiceInput& input, const std::string& spec, Faults& faults);
 
+// Its type, its addresses and their families, faults likewise.
+void validate_addresses(const ServiceInput& input, const std::string& spec, Service& service,
+                        Faults& faults);
+
+// The address, when it is_usable_unicast(); else nothing, and a sentence for who wrote it.
+[[nodiscard]] std::optional<IpAddress> read_address(const std::string& text, std::string& fault);
 // RFC 1123 label.
 [[nodiscard]] bool is_label(const std::string& text);
 // An address that packets can be sent to beyond the link: not unspecified, loopback, multicast,

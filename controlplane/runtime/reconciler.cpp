@@ -313,6 +313,9 @@ void Reconciler::compile(const ChangeLog::Key& key, const model::Service& servic
 
 // What has become free goes to who waits for it.
 void Reconciler::serve_pending(bool all_reasons) {
+  if (!desired_.any_pending()) {
+    return;
+  }
   const auto served = desired_.serve_pending(
       topology_.host_addresses(), all_reasons,
       [this](const std::string& provider, const model::Service& service) {
