@@ -153,6 +153,30 @@ TEST(Compile, ServicesWithTheSameSourceRangesShareThemAndOthersHaveNone) {
   EXPECT_EQ(world.at("192.0.2.3")->denied, nullptr);
 }
 
+TEST(Compile, AllAddressesOfAServiceLeadToItAndSourceRangesStayOffClusterOnes) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  web.external_ips = {*parse_ip("192.0.2.33")};
+  web.cluster_ips = {*parse_ip("10.96.0.1")};
+  web.options.source_ranges = {*parse_prefix("198.51.100.0/24")};
+  web.options.deny_source_ranges = {*parse_prefix("198.51.100.9/32")};
+  world.put(web);
+  const ServicePort* vip = world.at("192.0.2.1");
+  const ServicePort* cluster = world.at("10.96.0.1");
+  ASSERT_TRUE(vip != nullptr && cluster != nullptr);
+  EXPECT_EQ(world.at("192.0.2.33"), vip);
+  EXPECT_NE(vip->allowed, nullptr);
+  EXPECT_EQ(cluster->allowed, nullptr);
+  EXPECT_EQ(cluster->denied, vip->denied) << "a denied client is denied everywhere";
+  EXPECT_EQ(cluster->id, vip->id);
+  EXPECT_EQ(cluster->maglev, vip->maglev);
+  world.put(service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
+  EXPECT_EQ(world.at("10.96.0.1"), nullptr) << "an address that it has no more is not served";
+  EXPECT_EQ(world.at("192.0.2.33"), nullptr);
+  world.drop("web");
+  EXPECT_EQ(world.at("192.0.2.1"), nullptr);
+}
+
 TEST(Compile, OnlyAChangeOfTheSourceRangesHasLiveFlowsJudgedAgain) {
   Compiled world;
   Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
