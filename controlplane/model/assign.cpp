@@ -28,6 +28,14 @@ bool requires_both(const Service& service) {
          (service.family_policy == FamilyPolicy::kUnset && service.families.size() == 2);
 }
 
+bool have_a_port_in_common(const Service& one, const Service& other) {
+  return std::any_of(one.ports.begin(), one.ports.end(), [&](const ServicePortSpec& a) {
+    return std::any_of(other.ports.begin(), other.ports.end(), [&](const ServicePortSpec& b) {
+      return a.port == b.port && a.protocol == b.protocol;
+    });
+  });
+}
+
 std::string names_of(const std::vector<AddressPool>& pools) {
   std::string names;
   for (const AddressPool& pool : pools) {
@@ -58,12 +66,17 @@ Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants)
 void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                                Faults& faults) const {
   Taken taken;  // made when somebody needs it: a transaction may name a million addresses
+  std::map<std::string, Peers> peers;
   auto chosen = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>();
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     Service& service = transaction.upsert[i];
     check_grants(transaction.provider, service, spec_path(i), faults);
     service.pending.why = why_nowhere(service);
+    const std::string key = sharing_key(service);
     if (!leaves_a_choice(service)) {
+      if (!key.empty()) {
+        peers[key].push_back(&service);
+      }
       continue;
     }
     if (!taken) {
@@ -71,9 +84,12 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
         return others(address) || chosen->contains(address);
       };
     }
-    choose_all(transaction.provider, service, taken);
+    choose_all(transaction.provider, service, taken, key.empty() ? Peers{} : peers[key]);
     for (const FrontendAddress& frontend : frontends_of(service)) {
       chosen->insert(frontend.address);
+    }
+    if (!key.empty()) {
+      peers[key].push_back(&service);
     }
   }
 }
@@ -201,7 +217,7 @@ bool Desired::may_share(const std::string& provider, const Service& service,
 
 Allocator::Choice Desired::address_for(const Wish& wish, const std::string& provider,
                                        const Service& service, Family family,
-                                       const Taken& taken) const {
+                                       const Taken& taken, const Peers& peers) const {
   const auto may_have = [&](const IpAddress& address) {
     const AddressPool* pool = address.family == family ? wish.allocator.pool_of(address) : nullptr;
     return pool != nullptr && wish.allocator.gives(*pool, provider, service) && !taken(address) &&
@@ -214,6 +230,9 @@ Allocator::Choice Desired::address_for(const Wish& wish, const std::string& prov
       return {*kept, ""};
     }
   }
+  if (const auto address = address_of_peers(wish, provider, service, family, peers)) {
+    return {address, ""};
+  }
   const auto shared = shared_.find({provider, sharing_key(service)});
   if (shared != shared_.end()) {
     const auto address = std::find_if(shared->second.begin(), shared->second.end(), may_have);
@@ -224,8 +243,32 @@ Allocator::Choice Desired::address_for(const Wish& wish, const std::string& prov
   return wish.allocator.choose(provider, service, family, taken);
 }
 
+// One on which none of them has a port of this service.
+std::optional<IpAddress> Desired::address_of_peers(const Wish& wish, const std::string& provider,
+                                                   const Service& service, Family family,
+                                                   const Peers& peers) const {
+  const auto clashes = [&](const IpAddress& address) {
+    return std::any_of(peers.begin(), peers.end(), [&](const Service* peer) {
+      const auto& theirs = peer->*wish.addresses;
+      return std::find(theirs.begin(), theirs.end(), address) != theirs.end() &&
+             have_a_port_in_common(*peer, service);
+    });
+  };
+  for (const Service* peer : peers) {
+    for (const IpAddress& address : peer->*wish.addresses) {
+      const AddressPool* pool = allocator_.pool_of(address);
+      if (address.family == family && pool != nullptr &&
+          wish.allocator.gives(*pool, provider, service) && !clashes(address) &&
+          may_share(provider, service, address)) {
+        return address;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 void Desired::choose(const Wish& wish, const std::string& provider, Service& service,
-                     const Taken& taken) const {
+                     const Taken& taken, const Peers& peers) const {
   const std::vector<Family> able = wish.allocator.families(provider, service);
   std::vector<Family> wanted = service.families;
   if (wanted.empty()) {
@@ -241,7 +284,7 @@ void Desired::choose(const Wish& wish, const std::string& provider, Service& ser
     if (prefers_both && !contains(able, family) && family != wanted.front()) {
       continue;
     }
-    Allocator::Choice choice = address_for(wish, provider, service, family, taken);
+    Allocator::Choice choice = address_for(wish, provider, service, family, taken, peers);
     if (choice.address) {
       addresses.push_back(*choice.address);
     } else {
@@ -253,15 +296,15 @@ void Desired::choose(const Wish& wish, const std::string& provider, Service& ser
   }
 }
 
-void Desired::choose_all(const std::string& provider, Service& service,
-                         const Taken& taken) const {
+void Desired::choose_all(const std::string& provider, Service& service, const Taken& taken,
+                         const Peers& peers) const {
   service.pending.why = why_nowhere(service);
   if (leaves_vips(service)) {
-    choose({allocator_, &Service::vips}, provider, service, taken);
+    choose({allocator_, &Service::vips}, provider, service, taken, peers);
     service.vips_chosen = true;
   }
   if (service.cluster_ips.empty() && !cluster_allocator_.pools().empty()) {
-    choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken);
+    choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken, {});
   }
 }
 
@@ -308,7 +351,7 @@ std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
   for (const auto& key : std::set<std::pair<std::string, ServiceName>>(pending_)) {
     Stored& stored = providers_[key.first].services[key.second];
     Service next = stored.service;
-    choose_all(key.first, next, taken);
+    choose_all(key.first, next, taken, {});
     if (frontends_of(next) == frontends_of(stored.service)) {
       stored.service.pending = next.pending;
       if (next.pending.why.empty()) {

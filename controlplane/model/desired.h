@@ -100,6 +100,8 @@ class Desired {
   };
   using Holders = std::map<PortKey, Holder>;  // of one VIP
   using Taken = std::function<bool(const IpAddress&)>;
+  // Services of one transaction with one key of kSharedIpAnnotation, whose addresses are settled.
+  using Peers = std::vector<const Service*>;
   static void note_taken(const std::string& path, const std::string& what,
                          const std::string& provider, const ServiceName& name,
                          const std::string& way_out, std::optional<Error>& taken);
@@ -121,11 +123,16 @@ class Desired {
   };
   [[nodiscard]] Allocator::Choice address_for(const Wish& wish, const std::string& provider,
                                               const Service& service, Family family,
-                                              const Taken& taken) const;
-  void choose(const Wish& wish, const std::string& provider, Service& service,
-              const Taken& taken) const;
+                                              const Taken& taken, const Peers& peers) const;
+  [[nodiscard]] std::optional<IpAddress> address_of_peers(const Wish& wish,
+                                                          const std::string& provider,
+                                                          const Service& service, Family family,
+                                                          const Peers& peers) const;
+  void choose(const Wish& wish, const std::string& provider, Service& service, const Taken& taken,
+              const Peers& peers) const;
   // Those of the service that are the gateway's to choose.
-  void choose_all(const std::string& provider, Service& service, const Taken& taken) const;
+  void choose_all(const std::string& provider, Service& service, const Taken& taken,
+                  const Peers& peers) const;
   [[nodiscard]] bool leaves_a_choice(const Service& service) const;
   [[nodiscard]] bool leaves_vips(const Service& service) const;
   [[nodiscard]] std::string why_nowhere(const Service& service) const;

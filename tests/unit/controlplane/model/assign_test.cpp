@@ -347,6 +347,16 @@ TEST(Assign, ExternalAddressesAreThoseThatAreAllowed) {
   EXPECT_TRUE(gateway.apply({same})) << "as in Kubernetes, another port may be another's";
 }
 
+TEST(Assign, ServicesOfOneKeyShareInTheTransactionThatBringsThem) {
+  Gateway gateway({pool("lb", {"203.0.113.0/30"})});
+  gateway.put({sharing(asking("a", "203.0.113.2", 80), "k"), sharing(service("b", 443), "k"),
+               sharing(service("c", 443), "k"), service("d", 80), sharing(service("e", 80), "k")});
+  EXPECT_EQ(gateway.vips_of("b"), "203.0.113.2");
+  EXPECT_EQ(gateway.vips_of("c"), "203.0.113.0") << "b has its port";
+  EXPECT_EQ(gateway.vips_of("d"), "203.0.113.1") << "it has no key";
+  EXPECT_EQ(gateway.vips_of("e"), "203.0.113.0") << "a has its port on the first, c none of it";
+}
+
 TEST(Assign, AnAddressThatWasAskedForIsKeptWhenItIsNotAskedForAnyMore) {
   Gateway gateway({pool("lb", {"203.0.113.0/24"})});
   gateway.put({asking("a", "203.0.113.77")});
