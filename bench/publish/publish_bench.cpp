@@ -8,11 +8,10 @@
 // load: all services, in transactions of a thousand, from the first call to the last answer, which
 // says that every lcore has seen it.
 // change: one endpoint changes, received to seen by all lcores as the gateway tells it, and call to
-// answer; one at a time, without traffic and under it. Then
-// `rate` of them a second for `seconds`, a transaction each millisecond, as a provider folds them;
-// what the same traffic sees just before is the latency compared with. Windows of 100 ms in which
-// somebody else had the lcore's CPU for more than 50 us count for loss and not for latency; how
-// many is told.
+// answer; one at a time, without traffic and under it. Then `rate` of them a second for `seconds`,
+// a transaction each millisecond, as a provider folds them; what the same traffic sees just before
+// is the latency compared with. Windows of 100 ms in which somebody else had the lcore's CPU for
+// more than 50 us count for loss and not for latency; how many is told.
 #include "bench/publish/fleet.h"
 #include "bench/publish/gateway_process.h"
 #include "bench/publish/traffic.h"

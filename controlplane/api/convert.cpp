@@ -146,7 +146,7 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
     spec.add_external_ips(to_string(address));
   }
   for (const Family family : service.families) {
-    spec.add_ip_families(family == Family::kIpv4 ? "IPv4" : "IPv6");
+    spec.add_ip_families(to_string(family));
   }
   spec.set_ip_family_policy(word_of(service.family_policy));
   for (const model::ServicePortSpec& port : service.ports) {

@@ -9,9 +9,6 @@
 namespace sluice::cli {
 namespace {
 
-// What a backend's own port is called by; a service of one port needs no name else.
-constexpr const char* kPortName = "port-1";
-
 std::optional<std::uint32_t> number_of(std::string_view text) {
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -45,7 +42,7 @@ bool take_address(std::string_view text, v1::Endpoint& endpoint) {
   if (!number || *number > 65'535) {
     return false;
   }
-  (*endpoint.mutable_ports())[kPortName] = static_cast<std::int32_t>(*number);
+  (*endpoint.mutable_ports())[kExposedPortName] = static_cast<std::int32_t>(*number);
   return true;
 }
 
@@ -70,9 +67,7 @@ std::optional<v1::Endpoint> backend_of(const std::string& text) {
 
 int expose(const Session& session) {
   const Options& options = session.options;
-  v1::ApplyRequest request;
-  request.set_provider(options.provider.value_or(kDefaultProvider));
-  request.set_dry_run(options.dry_run);
+  v1::ApplyRequest request = request_of(options);
   request.set_create(true);
   v1::Service& service = *request.add_upsert();
   service.mutable_metadata()->set_name(options.names[0]);
@@ -91,16 +86,14 @@ int expose(const Session& session) {
   port.set_port(options.expose.port);
   port.set_target_port(options.expose.target_port);
   port.set_node_port(options.expose.node_port);
-  for (const std::string& text : options.expose.backends) {
-    v1::Endpoint endpoint = backend_of(text).value_or(v1::Endpoint{});  // parse() has seen it
+  for (const v1::Endpoint& endpoint : options.expose.backends) {
     if (!endpoint.ports().empty()) {
-      port.set_name(kPortName);
+      port.set_name(kExposedPortName);
     }
-    *spec.add_endpoints() = std::move(endpoint);
+    *spec.add_endpoints() = endpoint;
   }
   v1::ApplyResponse response;
-  if (const auto error =
-          call(session, &v1::Gateway::StubInterface::Apply, request, response)) {
+  if (const auto error = call(session, &v1::Gateway::StubInterface::Apply, request, response)) {
     return report(session, *error);
   }
   if (!print_message(session, response)) {

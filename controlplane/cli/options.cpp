@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/cli/options.h"
 
-#include "controlplane/cli/session.h"
 #include "controlplane/client/channel.h"
 
 #include <CLI/CLI.hpp>
@@ -51,6 +50,7 @@ struct Words {
   std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
   std::vector<std::string> exposed;  // NAME, KIND NAME or KIND/NAME
   std::vector<std::string> selectors;
+  std::vector<std::string> backends;
 };
 
 struct Subcommands {
@@ -142,7 +142,7 @@ void add_expose_options(CLI::App& command, Options& options, Words& words) {
       ->take_all()
       ->delimiter(',');
   command
-      .add_option("--backend", expose.backends,
+      .add_option("--backend", words.backends,
                   "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, and ,weight=N; repeatable")
       ->expected(1)
       ->take_all();
@@ -246,7 +246,8 @@ std::string take_targets(const std::vector<std::string>& targets, Options& optio
   return has_empty ? "a name is empty" : "";
 }
 
-// "web", "deployment web", "svc/web": which kind is said is kubectl's matter. Returns what is wrong.
+// "web", "deployment web", "svc/web": which kind is said is kubectl's matter. Returns what is
+// wrong.
 std::string take_exposed(const Words& words, Options& options) {
   static const std::set<std::string> kKinds{"deploy",  "deployment", "deployments",
                                             "service", "services",   "svc"};
@@ -268,11 +269,15 @@ std::string take_exposed(const Words& words, Options& options) {
     }
     options.expose.selector[text.substr(0, equals)] = text.substr(equals + 1);
   }
-  for (const std::string& text : options.expose.backends) {
-    if (!backend_of(text)) {
-      return fmt::format("--backend '{}' is not ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, with or "
-                         "without ,weight=N", text);
+  for (const std::string& text : words.backends) {
+    const auto backend = backend_of(text);
+    if (!backend) {
+      return fmt::format(
+          "--backend '{}' is not ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT, with or "
+          "without ,weight=N",
+          text);
     }
+    options.expose.backends.push_back(*backend);
   }
   return {};
 }
@@ -397,14 +402,10 @@ std::string check(const Options& options) {
 
 Command command_of(const Subcommands& commands) {
   const std::pair<CLI::App*, Command> table[] = {
-      {commands.apply, Command::kApply},
-      {commands.expose, Command::kExpose},
-      {commands.remove, Command::kDelete},
-      {commands.get, Command::kGet},
-      {commands.flows, Command::kGet},
-      {commands.status, Command::kStatus},
-      {commands.explain, Command::kExplain},
-      {commands.completion, Command::kCompletion},
+      {commands.apply, Command::kApply},     {commands.expose, Command::kExpose},
+      {commands.remove, Command::kDelete},   {commands.get, Command::kGet},
+      {commands.flows, Command::kGet},       {commands.status, Command::kStatus},
+      {commands.explain, Command::kExplain}, {commands.completion, Command::kCompletion},
   };
   for (const auto& [app, command] : table) {
     if (app->parsed()) {

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/v1/service.pb.h"
+
 namespace sluice::cli {
 
 enum ExitCode : int {
@@ -44,8 +46,13 @@ struct ExposeOptions {
   std::string load_balancer_ip;
   std::vector<std::string> external_ips;
   std::map<std::string, std::string> selector;
-  std::vector<std::string> backends;  // as backend_of() reads them
+  std::vector<v1::Endpoint> backends;
 };
+// What a backend's own port is called by, and then the service's.
+inline constexpr const char* kExposedPortName = "port-1";
+
+// "10.0.0.1:8080,weight=2"; nothing for what is none. An own port stands under kExposedPortName.
+[[nodiscard]] std::optional<v1::Endpoint> backend_of(const std::string& text);
 
 struct Options {
   Command command = Command::kVersion;

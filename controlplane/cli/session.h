@@ -12,8 +12,6 @@
 
 namespace sluice::cli {
 
-inline constexpr const char* kDefaultProvider = "cli";
-
 // What a command works with.
 struct Session {
   const Options& options;
@@ -47,12 +45,12 @@ int report(const Session& session, const client::Error& error);
 // As `-o json` or `-o yaml` asks; false for the other outputs, which are the caller's.
 bool print_message(const Session& session, const google::protobuf::Message& message);
 
+// A write of the provider that the options mean, with their conditions and nothing to write yet.
+[[nodiscard]] v1::ApplyRequest request_of(const Options& options);
+
 int apply(const Session& session);
 int remove(const Session& session);
 int expose(const Session& session);
-// "10.0.0.1:8080,weight=2"; nothing for what is none. An own port stands under the name that expose
-// gives the service's port.
-[[nodiscard]] std::optional<v1::Endpoint> backend_of(const std::string& text);
 int get(const Session& session);
 int delete_flows(const Session& session);
 int watch_services(const Session& session);

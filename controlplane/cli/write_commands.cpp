@@ -11,17 +11,9 @@
 namespace sluice::cli {
 namespace {
 
-using Names = google::protobuf::RepeatedPtrField<v1::ServiceName>;
+constexpr const char* kDefaultProvider = "cli";
 
-v1::ApplyRequest request_of(const Options& options) {
-  v1::ApplyRequest request;
-  request.set_provider(options.provider.value_or(kDefaultProvider));
-  request.set_dry_run(options.dry_run);
-  if (options.expected_revision) {
-    request.set_expected_revision(*options.expected_revision);
-  }
-  return request;
-}
+using Names = google::protobuf::RepeatedPtrField<v1::ServiceName>;
 
 // -n fills in what a document leaves open and must not contradict what it says.
 void settle_namespaces(const Options& options, Manifests& manifests) {
@@ -173,6 +165,16 @@ int send(const Session& session, const v1::ApplyRequest& request,
 }
 
 }  // namespace
+
+v1::ApplyRequest request_of(const Options& options) {
+  v1::ApplyRequest request;
+  request.set_provider(options.provider.value_or(kDefaultProvider));
+  request.set_dry_run(options.dry_run);
+  if (options.expected_revision) {
+    request.set_expected_revision(*options.expected_revision);
+  }
+  return request;
+}
 
 int apply(const Session& session) {
   Manifests manifests = read_manifests(session.options.files);

@@ -10,14 +10,6 @@ std::size_t bytes_of(const IpAddress& address) {
   return address.bits() / 8U;
 }
 
-IpAddress last_of(const IpPrefix& prefix) {
-  IpAddress last = prefix.address;
-  for (std::size_t bit = prefix.length; bit < last.bits(); ++bit) {
-    last.bytes[bit / 8] = static_cast<std::uint8_t>(last.bytes[bit / 8] | 0x80U >> bit % 8);
-  }
-  return last;
-}
-
 bool names(const std::vector<std::string>& list, const std::string& name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
 }

@@ -6,10 +6,6 @@
 namespace sluice::model {
 namespace {
 
-const char* name_of(Family family) {
-  return family == Family::kIpv4 ? "IPv4" : "IPv6";
-}
-
 bool has(const AddressPool& pool, Family family) {
   return std::any_of(pool.ranges.begin(), pool.ranges.end(),
                      [&](const AddressRange& range) { return range.first.family == family; });
@@ -81,14 +77,13 @@ Allocator::Choice Allocator::choose(const std::string& provider, const Service& 
     tried += (tried.empty() ? "'" : ", '") + pools_[i].name + "'";
   }
   if (!tried.empty()) {
-    return {std::nullopt, std::string("no free ") + name_of(family) + " address in pool " + tried};
+    return {std::nullopt, "no free " + to_string(family) + " address in pool " + tried};
   }
   if (const std::string* wanted = pool_wanted(service)) {
     return {std::nullopt,
-            "pool '" + *wanted + "' has no " + name_of(family) + " address for this service"};
+            "pool '" + *wanted + "' has no " + to_string(family) + " address for this service"};
   }
-  return {std::nullopt, std::string("no pool gives ") + name_of(family) +
-                            " addresses to this service"};
+  return {std::nullopt, "no pool gives " + to_string(family) + " addresses to this service"};
 }
 
 std::optional<IpAddress> Allocator::lowest_free(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Desired: which addresses a service may have, which it gets when it leaves that to the gateway, and
-// who may share one.
+// Desired: which addresses a service may have, which it gets when it leaves that to the gateway,
+// and who may share one.
 #include "controlplane/model/desired.h"
 
 #include <absl/container/flat_hash_set.h>
@@ -46,6 +46,28 @@ std::string names_of(const std::vector<AddressPool>& pools) {
   return names;
 }
 
+// Whether it names VIPs itself, rightly or not.
+bool asks_for_vips(const Service& service) {
+  return service.vip_fields.given || !service.vips.empty();
+}
+
+void check_granted(const std::vector<IpAddress>& addresses, const std::vector<AddressRange>& ranges,
+                   const std::string& field, const char* setting, Faults& faults) {
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (std::none_of(ranges.begin(), ranges.end(),
+                     [&](const AddressRange& range) { return range.contains(addresses[i]); })) {
+      std::string allowed;
+      for (const AddressRange& range : ranges) {
+        allowed += (allowed.empty() ? "" : ", ") + to_string(range);
+      }
+      faults.add(field + "[" + std::to_string(i) + "]",
+                 "'" + sluice::to_string(addresses[i]) + "' is not in this gateway's " + setting +
+                     (allowed.empty() ? ", which are empty; configure them, or leave it out"
+                                      : "; use an address of " + allowed));
+    }
+  }
+}
+
 }  // namespace
 
 std::string sharing_key(const Service& service) {
@@ -57,11 +79,11 @@ Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants)
     : reserved_(std::move(reserved)),
       grants_(std::move(grants)),
       allocator_(grants_.pools),
-      cluster_allocator_(grants_.cluster_ips.empty()
-                             ? std::vector<AddressPool>{}
-                             : std::vector{AddressPool{.name = "clusterIpRanges",
-                                                       .ranges = grants_.cluster_ips}},
-                         "") {}
+      cluster_allocator_(
+          grants_.cluster_ips.empty()
+              ? std::vector<AddressPool>{}
+              : std::vector{AddressPool{.name = "clusterIpRanges", .ranges = grants_.cluster_ips}},
+          "") {}
 
 void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                                Faults& faults) const {
@@ -73,23 +95,20 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
     check_grants(transaction.provider, service, spec_path(i), faults);
     service.pending.why = why_nowhere(service);
     const std::string key = sharing_key(service);
-    if (!leaves_a_choice(service)) {
-      if (!key.empty()) {
-        peers[key].push_back(&service);
+    Peers& sharers = peers[key];  // without a key always empty
+    if (leaves_a_choice(service)) {
+      if (!taken) {
+        taken = [others = others_addresses(transaction, hosts), chosen](const IpAddress& address) {
+          return others(address) || chosen->contains(address);
+        };
       }
-      continue;
-    }
-    if (!taken) {
-      taken = [others = others_addresses(transaction, hosts), chosen](const IpAddress& address) {
-        return others(address) || chosen->contains(address);
-      };
-    }
-    choose_all(transaction.provider, service, taken, key.empty() ? Peers{} : peers[key]);
-    for (const FrontendAddress& frontend : frontends_of(service)) {
-      chosen->insert(frontend.address);
+      choose_all(transaction.provider, service, taken, sharers);
+      for (const FrontendAddress& frontend : frontends_of(service)) {
+        chosen->insert(frontend.address);
+      }
     }
     if (!key.empty()) {
-      peers[key].push_back(&service);
+      sharers.push_back(&service);
     }
   }
 }
@@ -101,9 +120,8 @@ bool Desired::leaves_a_choice(const Service& service) const {
 
 // From pools, if there are any.
 bool Desired::leaves_vips(const Service& service) const {
-  const bool asks = service.vip_fields.given || !service.vips.empty();
-  return service.type == ServiceType::kLoadBalancer && (service.vips_chosen || !asks) &&
-         !allocator_.pools().empty();
+  return service.type == ServiceType::kLoadBalancer &&
+         (service.vips_chosen || !asks_for_vips(service)) && !allocator_.pools().empty();
 }
 
 // Why it has no address at all, whatever is free.
@@ -120,29 +138,11 @@ void Desired::check_grants(const std::string& provider, const Service& service,
                 faults);
   check_granted(service.external_ips, grants_.external_ips, spec + ".externalIPs",
                 "externalIpRanges", faults);
-  const bool asks = service.vip_fields.given || !service.vips.empty();
-  if (service.type == ServiceType::kLoadBalancer && !asks && allocator_.pools().empty()) {
+  if (service.type == ServiceType::kLoadBalancer && !asks_for_vips(service) &&
+      allocator_.pools().empty()) {
     faults.add(spec + ".loadBalancerIPs",
                "no address is given and this gateway has no address pools; name at least one, "
                "or configure addressPools");
-  }
-}
-
-void Desired::check_granted(const std::vector<IpAddress>& addresses,
-                            const std::vector<AddressRange>& ranges, const std::string& field,
-                            const char* setting, Faults& faults) const {
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    if (std::none_of(ranges.begin(), ranges.end(),
-                     [&](const AddressRange& range) { return range.contains(addresses[i]); })) {
-      std::string allowed;
-      for (const AddressRange& range : ranges) {
-        allowed += (allowed.empty() ? "" : ", ") + to_string(range);
-      }
-      faults.add(field + "[" + std::to_string(i) + "]",
-                 "'" + sluice::to_string(addresses[i]) + "' is not in this gateway's " + setting +
-                     (allowed.empty() ? ", which are empty; configure them, or leave it out"
-                                      : "; use an address of " + allowed));
-    }
   }
 }
 
@@ -150,7 +150,7 @@ void Desired::check_granted(const std::vector<IpAddress>& addresses,
 Desired::Taken Desired::others_addresses(const Transaction& transaction,
                                          const std::vector<IpAddress>& hosts) const {
   auto named = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>(hosts.begin(),
-                                                                                       hosts.end());
+                                                                                      hosts.end());
   for (const Service& service : transaction.upsert) {
     for (const FrontendAddress& frontend : frontends_of(service)) {
       named->insert(frontend.address);
@@ -206,18 +206,18 @@ bool Desired::may_share(const std::string& provider, const Service& service,
     if (holder == Holder{provider, service.name}) {
       return true;
     }
-    const bool clash = std::any_of(
-        service.ports.begin(), service.ports.end(), [&, at = port](const ServicePortSpec& own) {
-          return PortKey{own.port, own.protocol} == at;
-        });
+    const bool clash = std::any_of(service.ports.begin(), service.ports.end(),
+                                   [&, at = port](const ServicePortSpec& own) {
+                                     return PortKey{own.port, own.protocol} == at;
+                                   });
     return !key.empty() && holder.provider == provider && !clash &&
            sharing_key(find(holder.provider, holder.name)->service) == key;
   });
 }
 
 Allocator::Choice Desired::address_for(const Wish& wish, const std::string& provider,
-                                       const Service& service, Family family,
-                                       const Taken& taken, const Peers& peers) const {
+                                       const Service& service, Family family, const Taken& taken,
+                                       const Peers& peers) const {
   const auto may_have = [&](const IpAddress& address) {
     const AddressPool* pool = address.family == family ? wish.allocator.pool_of(address) : nullptr;
     return pool != nullptr && wish.allocator.gives(*pool, provider, service) && !taken(address) &&
@@ -310,10 +310,10 @@ void Desired::choose_all(const std::string& provider, Service& service, const Ta
 
 // Two services that name one address of a pool.
 void Desired::check_sharing(const Transaction& transaction, std::size_t index,
+                            const std::vector<FrontendAddress>& frontends,
                             const std::set<ServiceName>& moving,
                             std::optional<Error>& taken) const {
   const Service& service = transaction.upsert[index];
-  const std::vector<FrontendAddress> frontends = frontends_of(service);
   for (std::size_t f = 0; f < frontends.size(); ++f) {
     const IpAddress& vip = frontends[f].address;
     const auto held = holders_.find(vip);
@@ -344,7 +344,7 @@ std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
     const std::function<bool(const std::string&, const Service&)>& fits) {
   std::vector<std::pair<std::string, ServiceName>> served;
   const bool freed = std::exchange(vip_freed_, false);
-  if (pending_.empty() || !(freed || all_reasons)) {
+  if (!freed && !all_reasons) {
     return served;
   }
   const Taken taken = others_addresses({}, hosts);

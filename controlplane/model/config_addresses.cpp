@@ -47,8 +47,7 @@ std::optional<AddressRange> check_range(const std::string& text, const std::stri
     return std::nullopt;
   }
   if (lacks_snat(*range, reading)) {
-    const std::string family = range->first.is_ipv4() ? "IPv4" : "IPv6";
-    reading.faults.add(path, "'" + text + "' needs an " + family +
+    reading.faults.add(path, "'" + text + "' needs an " + to_string(range->first.family) +
                                  " SNAT address; give one under snat");
     return std::nullopt;
   }
@@ -75,10 +74,12 @@ void check_names(const std::vector<std::string>& names, const std::string& path,
 }
 
 AddressPool check_pool(const AddressPoolInput& given, const std::string& path, Reading& reading) {
-  AddressPool pool{given.name,      {},
+  AddressPool pool{given.name,
+                   {},
                    given.auto_assign.value_or(true),
                    given.avoid_buggy_ips,
-                   given.providers, given.namespaces,
+                   given.providers,
+                   given.namespaces,
                    given.service_selector};
   check_names(given.providers, path + ".providers", reading.faults);
   check_names(given.namespaces, path + ".namespaces", reading.faults);

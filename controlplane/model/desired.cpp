@@ -35,16 +35,21 @@ bool is_whole(const ServicePortSpec& port) {
 void Desired::note_taken(const std::string& path, const std::string& what,
                          const std::string& provider, const ServiceName& name,
                          const std::string& way_out, std::optional<Error>& taken) {
-  const std::string sentence = what + " belongs to service " + to_string(name) + " of provider '" +
-                               provider + "'; " + way_out;
+  note_existing({path, what + " belongs to service " + to_string(name) + " of provider '" +
+                           provider + "'; " + way_out},
+                what, provider, name, taken);
+}
+
+void Desired::note_existing(Fault fault, const std::string& what, const std::string& provider,
+                            const ServiceName& name, std::optional<Error>& taken) {
   if (!taken) {
     taken.emplace();
     taken->code = Code::kAlreadyExists;
     taken->resource = what;
     taken->owner = provider + ": " + to_string(name);
-    taken->message = sentence;
+    taken->message = fault.message;
   }
-  taken->faults.push_back({path, sentence});
+  taken->faults.push_back(std::move(fault));
 }
 
 Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const {
@@ -122,20 +127,12 @@ void Desired::check_new(const Transaction& transaction, const Provider& provider
                         std::optional<Error>& taken) {
   for (std::size_t i = 0; transaction.create && i < transaction.upsert.size(); ++i) {
     const ServiceName& name = transaction.upsert[i].name;
-    if (!provider.services.contains(name)) {
-      continue;
+    if (provider.services.contains(name)) {
+      note_existing({upsert_path(i) + ".metadata.name",
+                     "provider '" + transaction.provider + "' has a service " + to_string(name) +
+                         " already; apply changes it, or choose another name"},
+                    to_string(name), transaction.provider, name, taken);
     }
-    const std::string sentence = "provider '" + transaction.provider + "' has a service " +
-                                 to_string(name) +
-                                 " already; apply changes it, or choose another name";
-    if (!taken) {
-      taken.emplace();
-      taken->code = Code::kAlreadyExists;
-      taken->resource = to_string(name);
-      taken->owner = transaction.provider + ": " + to_string(name);
-      taken->message = sentence;
-    }
-    taken->faults.push_back({upsert_path(i) + ".metadata.name", sentence});
   }
 }
 
@@ -176,8 +173,8 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
   };
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
-    check_sharing(transaction, i, moving, taken);
     const std::vector<FrontendAddress> frontends = frontends_of(service);
+    check_sharing(transaction, i, frontends, moving, taken);
     for (std::size_t f = 0; f < frontends.size(); ++f) {
       const IpAddress& address = frontends[f].address;
       if (reserved_.contains(address)) {
@@ -257,8 +254,8 @@ const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::strin
   return nullptr;
 }
 
-// The first by name that has this address among its endpoints and keeps it. Looked for only where somebody
-// uses the address, so that it costs nothing as a rule.
+// The first by name that has this address among its endpoints and keeps it. Looked for only where
+// somebody uses the address, so that it costs nothing as a rule.
 std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
                                                    const std::string& provider,
                                                    const std::set<ServiceName>& moving) const {
@@ -291,6 +288,7 @@ void Desired::forget(const std::string& provider, const Service& service) {
       endpoint_uses_.erase(uses);
     }
   }
+  const std::string key = sharing_key(service);
   for (const auto& [vip, kind] : frontends_of(service)) {
     const auto held = holders_.find(vip);
     if (held == holders_.end()) {
@@ -307,7 +305,7 @@ void Desired::forget(const std::string& provider, const Service& service) {
       allocator_.give_back(vip);
       cluster_allocator_.give_back(vip);
       vip_freed_ = true;
-      if (const std::string key = sharing_key(service); !key.empty()) {
+      if (!key.empty()) {
         shared_[{provider, key}].erase(vip);
       }
     }
@@ -321,10 +319,11 @@ void Desired::remember(const std::string& provider, const Service& service) {
   for (const Endpoint& endpoint : service.endpoints) {
     ++endpoint_uses_[endpoint.address];
   }
+  const std::string key = sharing_key(service);
   for (const auto& [vip, kind] : frontends_of(service)) {
     allocator_.take(vip);
     cluster_allocator_.take(vip);
-    if (const std::string key = sharing_key(service); !key.empty()) {
+    if (!key.empty()) {
       vip_freed_ = shared_[{provider, key}].insert(vip).second || vip_freed_;
     }
     for (const ServicePortSpec& port : service.ports) {

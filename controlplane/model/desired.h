@@ -65,15 +65,15 @@ class Desired {
   // `reserved`: addresses no VIP may be, the gateway's own SNAT addresses.
   explicit Desired(std::set<IpAddress> reserved = {}, AddressGrants grants = {});
 
-  // Gives the services of a transaction the addresses that they leave to the gateway, those they have
-  // as far as they may keep them; who cannot have any is left pending. Faults: addresses asked for
-  // that are not granted. `hosts`: the host's own addresses.
+  // Gives the services of a transaction the addresses that they leave to the gateway, those they
+  // have as far as they may keep them; who cannot have any is left pending. Faults: addresses asked
+  // for that are not granted. `hosts`: the host's own addresses.
   void assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
-                   Faults& faults) const;
+                        Faults& faults) const;
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
   // Gives those that are pending what has become free, when `fits` agrees; who got something. Looks
-  // only when a VIP was given up since the last time, or `all_reasons`: an address may also have been
-  // an endpoint, or the host's.
+  // only when a VIP was given up since the last time, or `all_reasons`: an address may also have
+  // been an endpoint, or the host's.
   std::vector<std::pair<std::string, ServiceName>> serve_pending(
       const std::vector<IpAddress>& hosts, bool all_reasons,
       const std::function<bool(const std::string&, const Service&)>& fits);
@@ -105,17 +105,17 @@ class Desired {
   static void note_taken(const std::string& path, const std::string& what,
                          const std::string& provider, const ServiceName& name,
                          const std::string& way_out, std::optional<Error>& taken);
+  static void note_existing(Fault fault, const std::string& what, const std::string& provider,
+                            const ServiceName& name, std::optional<Error>& taken);
   void check_grants(const std::string& provider, const Service& service, const std::string& spec,
                     Faults& faults) const;
   void check_pool(const std::string& provider, const Service& service, const std::string& spec,
                   Faults& faults) const;
   void check_sharing(const Transaction& transaction, std::size_t index,
+                     const std::vector<FrontendAddress>& frontends,
                      const std::set<ServiceName>& moving, std::optional<Error>& taken) const;
   [[nodiscard]] bool may_share(const std::string& provider, const Service& service,
                                const IpAddress& vip) const;
-  void check_granted(const std::vector<IpAddress>& addresses,
-                     const std::vector<AddressRange>& ranges, const std::string& field,
-                     const char* setting, Faults& faults) const;
   // Which of a service's addresses are chosen, and from what.
   struct Wish {
     const Allocator& allocator;
@@ -156,14 +156,14 @@ class Desired {
 
   std::set<IpAddress> reserved_;
   AddressGrants grants_;
-  Allocator allocator_;          // of VIPs
-  Allocator cluster_allocator_;  // of cluster addresses
+  Allocator allocator_;                                    // of VIPs
+  Allocator cluster_allocator_;                            // of cluster addresses
   std::set<std::pair<std::string, ServiceName>> pending_;  // provider, name
   bool vip_freed_ = false;                                 // since the last serve_pending()
   // VIPs held under a key of kSharedIpAnnotation, by provider and key.
   std::map<std::pair<std::string, std::string>, std::set<IpAddress>> shared_;
   std::map<std::string, Provider> providers_;
-  AddressMap<Holders> holders_;  // of frontends, by VIP
+  AddressMap<Holders> holders_;              // of frontends, by VIP
   AddressMap<std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 

@@ -132,8 +132,8 @@ struct VipFields {
   friend bool operator==(const VipFields&, const VipFields&) { return true; }
 };
 
-// Why a service has fewer VIPs than it wants; empty: it has them. The gateway's finding, so services
-// that differ in it only are equal.
+// Why a service has fewer VIPs than it wants; empty: it has them. The gateway's finding, so
+// services that differ in it only are equal.
 struct Pending {
   std::string why;
   friend bool operator==(const Pending&, const Pending&) { return true; }
@@ -173,7 +173,7 @@ struct Service {
   ServiceType type = ServiceType::kLoadBalancer;
   std::vector<IpAddress> vips;  // of type kLoadBalancer
   VipFields vip_fields;
-  bool vips_chosen = false;  // by the gateway, from its pools
+  bool vips_chosen = false;            // by the gateway, from its pools
   std::vector<IpAddress> cluster_ips;  // given, or chosen by the gateway and then kept
   std::vector<IpAddress> external_ips;
   Pending pending;

@@ -53,12 +53,11 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
 
 // Distinct addresses of one field, at most `most`.
 std::vector<IpAddress> check_addresses(const std::vector<std::string>& given,
-                                       const std::string& field, std::size_t most,
-                                       Faults& faults) {
+                                       const std::string& field, std::size_t most, Faults& faults) {
   std::vector<IpAddress> addresses;
   if (given.size() > most) {
-    faults.add(field, std::to_string(given.size()) + " addresses are given; a service has at most " +
-                          std::to_string(most));
+    faults.add(field, std::to_string(given.size()) +
+                          " addresses are given; a service has at most " + std::to_string(most));
     return addresses;
   }
   for (std::size_t i = 0; i < given.size(); ++i) {
@@ -110,9 +109,8 @@ void check_given_families(const Service& service, const std::string& spec, Fault
       continue;  // of any family, as in Kubernetes
     }
     given.insert(family);
-    if (!service.families.empty() &&
-        std::find(service.families.begin(), service.families.end(), family) ==
-            service.families.end()) {
+    if (!service.families.empty() && std::find(service.families.begin(), service.families.end(),
+                                               family) == service.families.end()) {
       faults.add(spec + "." + frontend_field(service, i),
                  "'" + sluice::to_string(frontends[i].address) +
                      "' is of a family that ipFamilies does not name");
@@ -166,8 +164,7 @@ void check_families(const ServiceInput& input, const std::string& spec, Service&
 
 std::vector<FrontendAddress> frontends_of(const Service& service) {
   std::vector<FrontendAddress> frontends;
-  frontends.reserve(service.vips.size() + service.external_ips.size() +
-                    service.cluster_ips.size());
+  frontends.reserve(service.vips.size() + service.external_ips.size() + service.cluster_ips.size());
   for (const IpAddress& vip : service.vips) {
     frontends.push_back({vip, FrontendKind::kVip});
   }

@@ -27,7 +27,7 @@ class ChangeLog {
   [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
 
   struct Since {
-    bool all = false;  // too much has been forgotten: only a listing of everything will do
+    bool all = false;          // too much has been forgotten: only a listing of everything will do
     std::vector<Key> changed;  // in the order of their last changes
     std::vector<Key> removed;  // may have been created again: then it is in `changed` too
   };
@@ -41,7 +41,7 @@ class ChangeLog {
   };
   std::uint64_t sequence_ = 0;
   std::uint64_t forgotten_ = 0;  // removals up to this one are not all there
-  std::list<Entry> changed_;  // ascending, as are removed_
+  std::list<Entry> changed_;     // ascending, as are removed_
   absl::flat_hash_map<Key, std::list<Entry>::iterator> last_;
   std::deque<Entry> removed_;
 };

@@ -65,8 +65,8 @@ Answer Reconciler::ask(std::function<Answer()> question) {
   }
 }
 
-model::Result<Applied> Reconciler::apply(model::Transaction transaction,
-                                         Clock::time_point deadline, Clock::time_point received) {
+model::Result<Applied> Reconciler::apply(model::Transaction transaction, Clock::time_point deadline,
+                                         Clock::time_point received) {
   PendingWrite write{
       std::move(transaction), {}, std::min(deadline, Clock::now() + kDeadline), received};
   std::future<model::Result<Applied>> answer = write.answer.get_future();

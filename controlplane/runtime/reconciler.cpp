@@ -252,8 +252,7 @@ void Reconciler::check_frontend(const model::FrontendAddress& frontend,
                          "' is an address of this host; remove it there or choose another");
   }
   if ((vip.is_ipv4() ? published_->snat4 : published_->snat6).empty()) {
-    const std::string family = vip.is_ipv4() ? "IPv4" : "IPv6";
-    faults.add(path, "'" + to_string(vip) + "' needs an " + family +
+    faults.add(path, "'" + to_string(vip) + "' needs an " + to_string(vip.family) +
                          " SNAT address and this gateway has none; give it one under snat in its "
                          "configuration, or leave the VIP out");
   }
@@ -316,11 +315,11 @@ void Reconciler::serve_pending(bool all_reasons) {
   if (!desired_.any_pending()) {
     return;
   }
-  const auto served = desired_.serve_pending(
-      topology_.host_addresses(), all_reasons,
-      [this](const std::string& provider, const model::Service& service) {
-        return compiler_.fits(provider, {&service});
-      });
+  const auto served =
+      desired_.serve_pending(topology_.host_addresses(), all_reasons,
+                             [this](const std::string& provider, const model::Service& service) {
+                               return compiler_.fits(provider, {&service});
+                             });
   if (served.empty()) {
     return;
   }

@@ -43,6 +43,14 @@ IpPrefix prefix_of(const IpAddress& address, std::uint8_t length) {
   return prefix;
 }
 
+IpAddress last_of(const IpPrefix& prefix) {
+  IpAddress last = prefix.address;
+  for (unsigned bit = prefix.length; bit < last.bits(); ++bit) {
+    last.bytes[bit / 8] = static_cast<std::uint8_t>(last.bytes[bit / 8] | 0x80U >> bit % 8);
+  }
+  return last;
+}
+
 std::optional<IpAddress> parse_ip(std::string_view text) {
   const std::string terminated(text);
   if (terminated.size() != text.size() || terminated.find('\0') != std::string::npos) {
@@ -102,6 +110,10 @@ std::string to_string(const IpAddress& address) {
 
 std::string to_string(const IpPrefix& prefix) {
   return to_string(prefix.address) + "/" + std::to_string(prefix.length);
+}
+
+std::string to_string(Family family) {
+  return family == Family::kIpv4 ? "IPv4" : "IPv6";
 }
 
 std::string to_string(const MacAddress& mac) {

@@ -134,10 +134,14 @@ std::optional<IpPrefix> parse_prefix(std::string_view text);
 std::string to_string(const IpAddress& address);
 std::string to_string(const IpPrefix& prefix);
 std::string to_string(const MacAddress& mac);
+// "IPv4", "IPv6".
+std::string to_string(Family family);
 // "192.0.2.1:80", "[2001:db8::1]:80".
 std::string to_string(const IpAddress& address, std::uint16_t port);
 // The prefix of `length` bits that holds `address` (host bits cleared). length <= address.bits().
 IpPrefix prefix_of(const IpAddress& address, std::uint8_t length);
+// The highest address of a prefix (all host bits set).
+IpAddress last_of(const IpPrefix& prefix);
 
 // 64-bit mix of an address for hash tables of the control plane and the miss path; not keyed.
 [[nodiscard]] inline std::uint64_t hash_of(const IpAddress& address) {

@@ -4,17 +4,6 @@
 #include <algorithm>
 
 namespace sluice {
-namespace {
-
-IpAddress last_of(const IpPrefix& prefix) {
-  IpAddress last = prefix.address;
-  for (unsigned bit = prefix.length; bit < last.bits(); ++bit) {
-    last.bytes[bit / 8] = static_cast<std::uint8_t>(last.bytes[bit / 8] | 0x80U >> bit % 8);
-  }
-  return last;
-}
-
-}  // namespace
 
 // Of two prefixes one holds the other or they are disjoint, so sorting and passing over the held
 // ones makes them disjoint.

@@ -29,10 +29,7 @@ def pooled(driver):
 @pytest.fixture
 def gateway(pooled):
     """A gateway with these pools and no service."""
-    there = [row["service"]["metadata"]["name"]
-             for row in pooled.gateway.get("get", "services").get("services", [])]
-    if there:
-        pooled.gateway.ctl("delete", "service", *there)
+    pooled.gateway.clear()
     return pooled.gateway
 
 

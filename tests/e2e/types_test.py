@@ -35,10 +35,7 @@ def typed(driver):
 @pytest.fixture
 def gateway(typed):
     """A gateway with these ranges and no service."""
-    there = [row["service"]["metadata"]["name"]
-             for row in typed.gateway.get("get", "services").get("services", [])]
-    if there:
-        typed.gateway.ctl("delete", "service", *there)
+    typed.gateway.clear()
     return typed.gateway
 
 

@@ -146,6 +146,13 @@ class Gateway:
         """What `sluicectl ... -o json` prints, read."""
         return json.loads(self.ctl(*words, "-o", "json").stdout)
 
+    def clear(self):
+        """Deletes every service of the command line's."""
+        there = [row["service"]["metadata"]["name"]
+                 for row in self.get("get", "services").get("services", [])]
+        if there:
+            self.ctl("delete", "service", *there)
+
     def apply(self, *documents, options=(), **run_options):
         """Applies manifests given as values."""
         text = yaml.safe_dump_all(documents, sort_keys=False)

@@ -234,9 +234,8 @@ TEST(Convert, WhoWaitsForAnAddressIsToldWhy) {
   v1::Service message;
   fill(view, message);
   const auto& conditions = message.status().conditions();
-  const auto assigned = std::find_if(conditions.begin(), conditions.end(), [](const auto& c) {
-    return c.type() == "AddressesAssigned";
-  });
+  const auto assigned = std::find_if(conditions.begin(), conditions.end(),
+                                     [](const auto& c) { return c.type() == "AddressesAssigned"; });
   ASSERT_NE(assigned, conditions.end());
   EXPECT_EQ(assigned->status(), "False");
   EXPECT_EQ(assigned->reason(), "NoFreeAddress");

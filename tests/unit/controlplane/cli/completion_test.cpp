@@ -37,10 +37,12 @@ std::string offered(const FakeGateway& gateway, const std::string& words) {
 
 TEST(BashCompletion, KnowsCommandsKindsFlagsAndOutputs) {
   const FakeGateway gateway;
-  EXPECT_EQ(offered(gateway, "''"), "apply completion delete explain expose flows get status version ");
+  EXPECT_EQ(offered(gateway, "''"),
+            "apply completion delete explain expose flows get status version ");
   EXPECT_EQ(offered(gateway, "g"), "get ");
   EXPECT_EQ(offered(gateway, "expose --ty"), "--type ");
-  EXPECT_EQ(offered(gateway, "-n shop get ''"), "backends drops flows pools ports providers services ");
+  EXPECT_EQ(offered(gateway, "-n shop get ''"),
+            "backends drops flows pools ports providers services ");
   EXPECT_EQ(offered(gateway, "get services -o ''"), "json name table wide yaml ");
   EXPECT_EQ(offered(gateway, "apply --re"), "--replace ");
   EXPECT_EQ(offered(gateway, "completion ''"), "bash fish zsh ");

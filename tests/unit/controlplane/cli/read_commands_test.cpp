@@ -27,7 +27,8 @@ TEST(GetServices, PrintsATable) {
   EXPECT_EQ(
       ran.out,
       "NAME   TYPE           CLUSTER-IP   EXTERNAL-IP    PORT(S)   AGE      BACKENDS   STATE\n"
-      "web    LoadBalancer   <none>       203.0.113.10   80/TCP    <none>   0/0        NotServed\n");
+      "web    LoadBalancer   <none>       203.0.113.10   80/TCP    <none>   0/0        "
+      "NotServed\n");
   EXPECT_EQ(gateway.services_request.namespace_(), "default");
 }
 
@@ -252,12 +253,18 @@ TEST(EveryCommand, TellsWhenNoGatewayAnswers) {
   FakeGateway gateway;
   gateway.stop();
   const std::vector<std::vector<std::string>> commands = {
-      {"get", "services"},  {"get", "service", "web", "-o", "json"},
-      {"get", "backends"},  {"get", "ports"},
-      {"get", "flows"},     {"get", "drops"},
-      {"get", "providers"}, {"get", "services", "-w"},
-      {"get", "pools"},     {"status"},
-      {"version"},          {"explain", "a", "b"},
+      {"get", "services"},
+      {"get", "service", "web", "-o", "json"},
+      {"get", "backends"},
+      {"get", "ports"},
+      {"get", "flows"},
+      {"get", "drops"},
+      {"get", "providers"},
+      {"get", "services", "-w"},
+      {"get", "pools"},
+      {"status"},
+      {"version"},
+      {"explain", "a", "b"},
       {"delete", "service", "web"},
   };
   for (const auto& words : commands) {

@@ -40,9 +40,8 @@ v1::ServiceEntry entry() {
 
 TEST(ServiceRow, ShowsWhatIsServedWhere) {
   EXPECT_EQ(service_row(entry(), {}, kNow),
-            (Row{"web", "LoadBalancer", "10.96.0.7",
-                 "203.0.113.10,2001:db8:113::10,192.0.2.33", "80/TCP,53/UDP", "5m", "2/3",
-                 "Serving"}));
+            (Row{"web", "LoadBalancer", "10.96.0.7", "203.0.113.10,2001:db8:113::10,192.0.2.33",
+                 "80/TCP,53/UDP", "5m", "2/3", "Serving"}));
   for (const ServiceColumns columns : {ServiceColumns{true, true}, {true, false}, {false, true}}) {
     EXPECT_EQ(service_row(entry(), columns, kNow).size(), service_header(columns).size());
   }
@@ -63,8 +62,7 @@ TEST(ServiceRow, GivesTheReasonWhenNotAllIsServed) {
   auto* frontend = partly.mutable_service()->mutable_status()->mutable_frontends(2);
   frontend->set_served(false);
   frontend->set_reason("no usable endpoint of this family");
-  EXPECT_EQ(service_row(partly, {}, kNow)[7],
-            "Serving 3 of 4: no usable endpoint of this family");
+  EXPECT_EQ(service_row(partly, {}, kNow)[7], "Serving 3 of 4: no usable endpoint of this family");
 
   v1::ServiceEntry none = entry();
   none.mutable_service()->mutable_status()->clear_frontends();
@@ -230,9 +228,8 @@ TEST(Status, IsReadableByPeople) {
   status.set_idle("sleeps up to 100 us");
   lcore->set_flows_ipv4(3);
   const std::string text = text_of(status, kNow);
-  for (const char* part :
-       {"edge-1", "10s", "p50 0.15 ms, p99 0.42 ms, max 1.00 ms", "3 of 1000", "25.7%",
-        "sleeps up to 100 us"}) {
+  for (const char* part : {"edge-1", "10s", "p50 0.15 ms, p99 0.42 ms, max 1.00 ms", "3 of 1000",
+                           "25.7%", "sleeps up to 100 us"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
 }

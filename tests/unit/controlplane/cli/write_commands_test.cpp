@@ -9,12 +9,31 @@ namespace {
 
 TEST(Expose, CreatesAServiceFromWords) {
   FakeGateway gateway;
-  const Ran ran = gateway.run({"-n", "shop", "expose", "deployment", "web", "--port", "9090",
-                               "--target-port", "8443", "--type", "LoadBalancer",
-                               "--load-balancer-ip", "203.0.113.9", "--external-ip", "192.0.2.1",
-                               "--node-port", "31680", "--backend", "10.0.0.1",
-                               "--backend", "10.0.0.2:8444,weight=3",
-                               "--backend", "[2001:db8::1]:81", "--backend", "2001:db8::2"});
+  const Ran ran = gateway.run({"-n",
+                               "shop",
+                               "expose",
+                               "deployment",
+                               "web",
+                               "--port",
+                               "9090",
+                               "--target-port",
+                               "8443",
+                               "--type",
+                               "LoadBalancer",
+                               "--load-balancer-ip",
+                               "203.0.113.9",
+                               "--external-ip",
+                               "192.0.2.1",
+                               "--node-port",
+                               "31680",
+                               "--backend",
+                               "10.0.0.1",
+                               "--backend",
+                               "10.0.0.2:8444,weight=3",
+                               "--backend",
+                               "[2001:db8::1]:81",
+                               "--backend",
+                               "2001:db8::2"});
   EXPECT_EQ(ran.code, kOk) << ran.err;
   EXPECT_EQ(ran.out, "service/web exposed\n");
   const v1::ApplyRequest& request = gateway.applied.at(0);

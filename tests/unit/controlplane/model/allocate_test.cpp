@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/model/allocate.h"
 
+#include "tests/unit/controlplane/model/pools.h"
+
 #include <gtest/gtest.h>
 
 #include <random>
@@ -8,19 +10,6 @@
 
 namespace sluice::model {
 namespace {
-
-IpAddress ip(const std::string& text) {
-  return *parse_ip(text);
-}
-
-AddressPool pool(const std::string& name, const std::vector<std::string>& ranges) {
-  AddressPool made;
-  made.name = name;
-  for (const std::string& range : ranges) {
-    made.ranges.push_back(*parse_address_range(range));
-  }
-  return made;
-}
 
 Service service(const std::string& space = "default") {
   Service made;

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Desired with address pools: who gets which VIP, keeps it, shares it, waits for one.
 #include "controlplane/model/desired.h"
-
 #include "dataplane/net/headers.h"
+#include "tests/unit/controlplane/model/pools.h"
 
 #include <gtest/gtest.h>
 
 namespace sluice::model {
 namespace {
-
-IpAddress ip(const std::string& text) {
-  return *parse_ip(text);
-}
-
-AddressPool pool(const std::string& name, const std::vector<std::string>& ranges) {
-  AddressPool made;
-  made.name = name;
-  for (const std::string& range : ranges) {
-    made.ranges.push_back(*parse_address_range(range));
-  }
-  return made;
-}
 
 // Its address is left to the gateway.
 Service service(const std::string& name, std::uint16_t port = 80) {
@@ -48,9 +35,10 @@ using Ranges = std::vector<AddressRange>;
 struct Gateway {
   explicit Gateway(std::vector<AddressPool> pools, const std::string& cluster = "",
                    const std::string& external = "")
-      : desired({ip("192.0.2.9")},
-                {std::move(pools), cluster.empty() ? Ranges{} : Ranges{*parse_address_range(cluster)},
-                 external.empty() ? Ranges{} : Ranges{*parse_address_range(external)}}) {}
+      : desired(
+            {ip("192.0.2.9")},
+            {std::move(pools), cluster.empty() ? Ranges{} : Ranges{*parse_address_range(cluster)},
+             external.empty() ? Ranges{} : Ranges{*parse_address_range(external)}}) {}
 
   Result<Plan> apply(std::vector<Service> upsert, std::vector<ServiceName> remove = {},
                      const std::string& provider = "cli", bool replace = false) {
@@ -76,7 +64,8 @@ struct Gateway {
   std::string vips_of(const std::string& name, const std::string& provider = "cli") const {
     const auto* stored = desired.find(provider, {"default", name});
     std::string text;
-    for (const IpAddress& vip : stored == nullptr ? std::vector<IpAddress>{} : stored->service.vips) {
+    for (const IpAddress& vip :
+         stored == nullptr ? std::vector<IpAddress>{} : stored->service.vips) {
       text += (text.empty() ? "" : ",") + sluice::to_string(vip);
     }
     return text;

@@ -122,7 +122,8 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
       {"addressPools[0].addresses", [](auto& c) { c.address_pools[0].addresses.clear(); }},
       {"addressPools[0].addresses[0]",
        [](auto& c) { c.address_pools[0].addresses = {"203.0.113.1/28"}; }},
-      {"addressPools[0].addresses[0]", [](auto& c) { c.address_pools[0].addresses = {"224.0.0.0/24"}; }},
+      {"addressPools[0].addresses[0]",
+       [](auto& c) { c.address_pools[0].addresses = {"224.0.0.0/24"}; }},
       {"addressPools[0].addresses[0]",
        [](auto& c) {
          c.snat = {{"2001:db8:10::100", ""}};

@@ -42,8 +42,8 @@ const std::vector<Case>& wrong_services() {
       {"an empty annotation of ours",
        [](auto& s) { s.annotations["sluice.dev/allow-shared-ip"] = ""; },
        "s.metadata.annotations[sluice.dev/allow-shared-ip]"},
-      {"a VIP of a cluster service",
-       [](auto& s) { s.type = "ClusterIP"; }, "s.spec.loadBalancerIPs[0]"},
+      {"a VIP of a cluster service", [](auto& s) { s.type = "ClusterIP"; },
+       "s.spec.loadBalancerIPs[0]"},
       {"source ranges of a cluster service",
        [](auto& s) {
          s.type = "";
@@ -59,19 +59,33 @@ const std::vector<Case>& wrong_services() {
        },
        "s.spec.clusterIP"},
       {"two cluster addresses of one family",
-       [](auto& s) { s.cluster_ips = {"10.96.0.1", "10.96.0.2"}; }, "s.spec.clusterIPs[1]"},
+       [](auto& s) {
+         s.cluster_ips = {"10.96.0.1", "10.96.0.2"};
+       },
+       "s.spec.clusterIPs[1]"},
       {"three cluster addresses",
-       [](auto& s) { s.cluster_ips = {"10.96.0.1", "2001:db8::1", "10.96.0.2"}; },
+       [](auto& s) {
+         s.cluster_ips = {"10.96.0.1", "2001:db8::1", "10.96.0.2"};
+       },
        "s.spec.clusterIPs"},
       {"a cluster address that is none", [](auto& s) { s.cluster_ips = {"web"}; },
        "s.spec.clusterIPs[0]"},
       {"an external address given twice",
-       [](auto& s) { s.external_ips = {"192.0.2.33", "192.0.2.33"}; }, "s.spec.externalIPs[1]"},
+       [](auto& s) {
+         s.external_ips = {"192.0.2.33", "192.0.2.33"};
+       },
+       "s.spec.externalIPs[1]"},
       {"a multicast external address", [](auto& s) { s.external_ips = {"224.0.0.1"}; },
        "s.spec.externalIPs[0]"},
-      {"an unknown family", [](auto& s) { s.ip_families = {"IPv4", "IPv5", "IPv6"}; },
+      {"an unknown family",
+       [](auto& s) {
+         s.ip_families = {"IPv4", "IPv5", "IPv6"};
+       },
        "s.spec.ipFamilies[1]"},
-      {"a family given twice", [](auto& s) { s.ip_families = {"IPv4", "IPv6", "IPv4"}; },
+      {"a family given twice",
+       [](auto& s) {
+         s.ip_families = {"IPv4", "IPv6", "IPv4"};
+       },
        "s.spec.ipFamilies[2]"},
       {"an unknown family policy", [](auto& s) { s.ip_family_policy = "DualStack"; },
        "s.spec.ipFamilyPolicy"},

@@ -71,11 +71,12 @@ Dataplane& null_dataplane() {
   return dataplane;
 }
 
-NullGateway::NullGateway(std::vector<model::AddressPool> pools) : config([&pools] {
-  model::Config made = null_config();
-  made.grants.pools = std::move(pools);
-  return made;
-}()) {
+NullGateway::NullGateway(std::vector<model::AddressPool> pools)
+    : config([&pools] {
+        model::Config made = null_config();
+        made.grants.pools = std::move(pools);
+        return made;
+      }()) {
   reconciler.start({});
 }
 
