@@ -423,15 +423,18 @@ void Generator::send_message(const Port& port, const NeighbourMessage& message) 
 }
 
 std::optional<MacAddress> Generator::resolve(bool of_clients, const IpAddress& target) {
-  constexpr int kTries = 100;
+  // A minute: the target may be a VIP that its gateway is only being told of. Nothing is measured
+  // yet, so that the CPU is left to whoever tells it.
+  constexpr int kTries = 600;
+  constexpr int kLooksPerTry = 100;
   resolving_ = target;
   resolved_.reset();
   for (int i = 0; i < kTries && !resolved_; ++i) {
     send_message(of_clients ? *client_ : *backend_,
                  ask_for(of_clients ? clients_ : backends_, target));
-    const std::uint64_t until = rte_rdtsc() + rte_get_tsc_hz() / 10;
-    while (rte_rdtsc() < until && !resolved_) {
+    for (int look = 0; look < kLooksPerTry && !resolved_; ++look) {
       receive();
+      rte_delay_us_sleep(1000);
     }
   }
   resolving_.reset();

@@ -45,7 +45,7 @@ class Generator {
   // `tick` is called a few times a second, or never when it is empty.
   TrialResult run(const TrialPlan& plan, const Tick& tick = {});
 
-  // Asks until `target` has told its MAC, for ten seconds at most.
+  // Asks until `target` has told its MAC, for a minute at most.
   std::optional<MacAddress> resolve(bool of_clients, const IpAddress& target);
 
  private:
