@@ -3,29 +3,33 @@
 //
 //   kernel -> Netlink ----+                       +--> Dataplane: lcores, punt thread
 //   lcores -> wanted -----+-> Mailbox -> Reconciler -> publish
+//   DNS -> Resolver ------+                       |
 //   clients -> Server ----+                       +--> answers, once all lcores have seen it
 #include "controlplane/api/convert.h"
 #include "controlplane/api/gateway_service.h"
 #include "controlplane/api/server.h"
-#include "controlplane/manifest/manifest.h"
 #include "controlplane/model/config.h"
+#include "controlplane/process/config_file.h"
+#include "controlplane/process/process.h"
+#include "controlplane/runtime/announced_routes.h"
+#include "controlplane/runtime/backend_routes.h"
 #include "controlplane/runtime/inspector.h"
 #include "controlplane/runtime/instance_lock.h"
 #include "controlplane/runtime/mailbox.h"
 #include "controlplane/runtime/netlink.h"
 #include "controlplane/runtime/reconciler.h"
+#include "controlplane/runtime/resolver.h"
+#include "controlplane/runtime/service_reports.h"
 #include "dataplane/lcore/dataplane.h"
 
 #include <CLI/CLI.hpp>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <thread>
 #include <unistd.h>
 
@@ -41,26 +45,8 @@ using namespace sluice;
 
 constexpr const char* kVersion = SLUICE_VERSION;
 
-// Every fault of the file on a line of its own; true when there is none.
-bool read_config(const std::string& file, model::Config& config) {
-  v1::GatewayConfig message;
-  const std::vector<manifest::Fault> faults = manifest::read_file(file, message);
-  for (const manifest::Fault& fault : faults) {
-    std::fprintf(stderr, "sluiced: %s: %s\n", file.c_str(), manifest::to_string(fault).c_str());
-  }
-  if (!faults.empty()) {
-    return false;
-  }
-  auto checked = model::validate(api::to_input(message), std::thread::hardware_concurrency());
-  if (!checked) {
-    for (const model::Fault& fault : checked.error().faults) {
-      std::fprintf(stderr, "sluiced: %s: %s: %s\n", file.c_str(), fault.path.c_str(),
-                   fault.message.c_str());
-    }
-    return false;
-  }
-  config = std::move(*checked);
-  return true;
+model::Result<model::Config> checked(const v1::GatewayConfig& message) {
+  return model::validate(api::to_input(message), std::thread::hardware_concurrency());
 }
 
 DataplaneSettings settings_of(const model::Config& config) {
@@ -103,38 +89,6 @@ void check_snat(const model::Config& config) {
   }
 }
 
-// sd_notify(3) without its library: a datagram to the socket that systemd names.
-void notify(const char* state) {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr || *path == '\0') {
-    return;
-  }
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::string(path).copy(address.sun_path, sizeof(address.sun_path) - 1);
-  if (address.sun_path[0] == '@') {
-    address.sun_path[0] = '\0';
-  }
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const auto length =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::string(path).size());
-  sendto(fd, state, std::char_traits<char>::length(state), 0,
-         reinterpret_cast<const sockaddr*>(&address), length);
-  close(fd);
-}
-
-// Blocked before any thread is made, so that only sigwait() below sees them.
-sigset_t block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);  // of a terminal that goes away; what was set up must be undone
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  return signals;
-}
-
 // Runs when its scope is left, whichever way.
 class Finally {
  public:
@@ -161,10 +115,32 @@ void serve(const model::Config& config, const sigset_t& signals) {
                             [&](auto routes) { mailbox.post_routes(std::move(routes)); },
                             [&](const auto& neighbours) { mailbox.post_neighbours(neighbours); },
                             nullptr});
-  // reconciler -> kernel
+  // names -> mailbox
+  runtime::Resolver resolver(config.dns_servers,
+                             [&](const runtime::ResolvedName& name) { mailbox.post_name(name); });
+  // reconciler -> kernel, names
+  runtime::BackendRoutes backend_routes;
+  std::optional<runtime::AnnouncedRoutes> routes;
+  if (config.announce == model::Announce::kRoutes) {
+    routes.emplace(config.announce_table);
+  }
   reconciler.start(
       {[&](int interface, const IpAddress& neighbour) { netlink.want(interface, neighbour); },
-       [&](int interface, const IpAddress& neighbour) { netlink.unwant(interface, neighbour); }});
+       [&](int interface, const IpAddress& neighbour) { netlink.unwant(interface, neighbour); },
+       [&](const IpAddress& address, bool served) {
+         if (routes) {
+           served ? routes->announce(address) : routes->withdraw(address);
+         }
+       },
+       [&] {
+         backend_routes.repair_some();
+         if (routes) {
+           routes->repair_some();
+         }
+       },
+       [&](const std::string& name, bool followed) {
+         followed ? resolver.follow(name) : resolver.forget(name);
+       }});
   // What still runs when something below throws must not call what is gone already.
   const Finally end([&] {
     reconciler.stop();
@@ -172,23 +148,25 @@ void serve(const model::Config& config, const sigset_t& signals) {
   });
   // lcores -> mailbox
   dataplane.start(
-      [&](std::uint8_t port, const IpAddress& neighbour) { mailbox.post_wanted(port, neighbour); });
+      [&](std::uint8_t port, const IpAddress& neighbour) { mailbox.post_wanted(port, neighbour); },
+      [&](std::uint8_t port, const IpAddress& address, const MacAddress& mac) {
+        mailbox.post_claim({address, port, mac.bytes});
+      });
   // clients -> mailbox
   runtime::Inspector inspector(dataplane);
-  api::GatewayService service(config.name, kVersion, reconciler, inspector, config);
-  const api::Server server(config.socket_path, service);
+  runtime::ServiceReports reports;
+  api::GatewayService service(config.name, kVersion,
+                              {reconciler, inspector, backend_routes, reports}, config);
+  const api::Server server(config.socket_path, config.tcp, service);
   spdlog::info("serving on {}", config.socket_path);
-  notify("READY=1");
+  if (!config.tcp.empty()) {
+    spdlog::info("serving on {} for clients with a certificate", config.tcp.listen);
+  }
+  process::notify("READY=1");
   int signal = 0;
   sigwait(&signals, &signal);
   spdlog::info("stopping on signal {}", signal);
-  notify("STOPPING=1");
-}
-
-void set_up_log(const std::string& level) {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("sluiced"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
-  spdlog::set_level(spdlog::level::from_str(level));
+  process::notify("STOPPING=1");
 }
 
 }  // namespace
@@ -208,22 +186,22 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  model::Config config;
-  if (!read_config(file, config)) {
+  auto config = process::read_config("sluiced", file, &checked);
+  if (!config) {
     return 1;
   }
-  if (config.name.empty()) {
+  if (config->name.empty()) {
     char host[256] = "";
     gethostname(host, sizeof(host) - 1);
-    config.name = host;
+    config->name = host;
   }
   if (check) {
     return 0;
   }
-  set_up_log(config.log_level);
-  const sigset_t signals = block_signals();
+  process::set_up_log("sluiced", config->log_level);
+  const sigset_t signals = process::block_signals();
   try {
-    serve(config, signals);
+    serve(*config, signals);
   } catch (const std::exception& fault) {
     std::fprintf(stderr, "sluiced: %s\n", fault.what());
     return 1;

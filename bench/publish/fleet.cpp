@@ -35,6 +35,7 @@ void Fleet::fill(std::uint32_t service, v1::Service& message) const {
   metadata.set_namespace_("team-" + std::to_string(service % 100));
   v1::ServiceSpec& spec = *message.mutable_spec();
   spec.set_type("LoadBalancer");
+  spec.set_allocate_load_balancer_node_ports(false);  // there are fewer than services
   spec.add_load_balancer_ips(dotted(vip(service)));
   v1::ServicePort& port = *spec.add_ports();
   port.set_name("dns");

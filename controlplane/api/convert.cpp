@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/api/convert.h"
 
-#include <google/protobuf/unknown_field_set.h>
-
-#include <unordered_map>
-
 namespace sluice::api {
 namespace {
 
@@ -23,15 +19,7 @@ std::vector<std::string> later_fields(const v1::Service& service) {
       fields.push_back(std::move(path));
     }
   };
-  note(spec.allocate_load_balancer_node_ports(), "spec.allocateLoadBalancerNodePorts");
-  note(!spec.load_balancer_class().empty(), "spec.loadBalancerClass");
   note(spec.health_check_node_port() != 0, "spec.healthCheckNodePort");
-  note(spec.publish_not_ready_addresses(), "spec.publishNotReadyAddresses");
-  note(spec.selector_size() > 0, "spec.selector");
-  note(!spec.external_name().empty(), "spec.externalName");
-  for (int i = 0; i < spec.ports_size(); ++i) {
-    note(spec.ports(i).node_port() != 0, "spec.ports[" + std::to_string(i) + "].nodePort");
-  }
   return fields;
 }
 
@@ -47,6 +35,7 @@ model::EndpointInput to_input(const v1::Endpoint& endpoint) {
   input.zone = endpoint.zone();
   input.network = endpoint.network();
   input.ports.insert(endpoint.ports().begin(), endpoint.ports().end());
+  input.labels.insert(endpoint.labels().begin(), endpoint.labels().end());
   if (endpoint.has_weight()) {
     input.weight = endpoint.weight();
   }
@@ -73,6 +62,7 @@ void fill(const model::Endpoint& endpoint, v1::Endpoint& message) {
   for (const auto& [name, port] : endpoint.ports) {
     (*message.mutable_ports())[name] = port;
   }
+  message.mutable_labels()->insert(endpoint.labels.begin(), endpoint.labels.end());
   if (endpoint.weight != 1) {
     message.set_weight(endpoint.weight);
   }
@@ -104,6 +94,24 @@ void fill(const model::ServiceOptions& options, v1::ServiceSpec& spec) {
   spec.mutable_forwarding()->set_on_endpoint_removal(options.reset_on_removal ? "reset" : "keep");
 }
 
+const char* word_of(model::ServiceType type) {
+  switch (type) {
+    case model::ServiceType::kNodePort:
+      return "NodePort";
+    case model::ServiceType::kLoadBalancer:
+      return "LoadBalancer";
+    case model::ServiceType::kExternalName:
+      return "ExternalName";
+    case model::ServiceType::kClusterIp:
+      break;
+  }
+  return "ClusterIP";
+}
+
+const char* word_of(ForwardingMode mode) {
+  return mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT";
+}
+
 const char* word_of(model::FamilyPolicy policy) {
   switch (policy) {
     case model::FamilyPolicy::kSingleStack:
@@ -119,17 +127,26 @@ const char* word_of(model::FamilyPolicy policy) {
 }
 
 void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
-  const bool balances = service.type == model::ServiceType::kLoadBalancer;
-  spec.set_type(balances ? "LoadBalancer" : "ClusterIP");
-  if (balances || !service.external_ips.empty()) {
-    spec.set_external_traffic_policy("Cluster");
+  spec.set_type(word_of(service.type));
+  const auto policy = [](bool local) { return local ? "Local" : "Cluster"; };
+  if (service.type == model::ServiceType::kNodePort ||
+      service.type == model::ServiceType::kLoadBalancer || !service.external_ips.empty()) {
+    spec.set_external_traffic_policy(policy(service.external_local));
   }
-  spec.set_internal_traffic_policy("Cluster");
-  if (balances) {
-    spec.set_allocate_load_balancer_node_ports(false);
+  if (service.type != model::ServiceType::kExternalName) {
+    spec.set_internal_traffic_policy(policy(service.internal_local));
   }
-  spec.mutable_forwarding()->set_mode(service.mode == ForwardingMode::kDnat ? "DNAT" : "FULL_NAT");
+  if (service.type == model::ServiceType::kLoadBalancer) {
+    spec.set_allocate_load_balancer_node_ports(service.allocates_node_ports);
+  }
+  spec.set_load_balancer_class(service.load_balancer_class);
+  spec.mutable_selector()->insert(service.choice.selector.begin(), service.choice.selector.end());
+  spec.set_publish_not_ready_addresses(service.choice.publish_not_ready);
+  spec.set_external_name(service.external_name);
+  spec.mutable_forwarding()->set_mode(service.mode_left ? "" : word_of(service.mode));
   spec.mutable_forwarding()->set_no_endpoints(service.refuses ? "refuse" : "drop");
+  spec.mutable_forwarding()->set_delivery(service.delivery);
+  spec.mutable_forwarding()->set_delivery_reason(service.delivery_reason);
   fill(service.options, spec);
   if (!service.vips_chosen) {
     for (const IpAddress& vip : service.vips) {
@@ -155,16 +172,20 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
     message.set_protocol(model::name_of_protocol(port.protocol));
     message.set_port(port.port);
     message.set_target_port(port.target_port);
+    message.set_node_port(port.node_port);
     message.set_app_protocol(port.app_protocol);
   }
   for (const model::Endpoint& endpoint : service.endpoints) {
-    fill(endpoint, *spec.add_endpoints());
+    if (service.external_name.empty()) {  // else the name's, not the writer's
+      fill(endpoint, *spec.add_endpoints());
+    }
   }
 }
 
 void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
   status.set_revision(view.revision);
   status.set_epoch(view.epoch);
+  status.set_forwarding_mode(word_of(view.service.mode));
   bool serving = false;
   for (const runtime::PortView& port : view.ports) {
     serving = serving || port.served;
@@ -213,98 +234,6 @@ void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
   condition.set_reason(serving ? "EndpointsReady" : "NoReadyEndpoint");
 }
 
-model::PortInput to_input(const v1::PortConfig& port) {
-  model::PortInput input;
-  input.name = port.name();
-  input.device = port.device();
-  input.twin = port.twin();
-  input.transit = port.transit();
-  input.steering = port.steering();
-  input.faces = port.faces();
-  input.mtu = port.mtu();
-  input.rx_descriptors = port.rx_descriptors();
-  input.tx_descriptors = port.tx_descriptors();
-  input.buffers = port.buffers();
-  input.buffer_size = port.buffer_size();
-  input.announce_on.assign(port.announce_on().begin(), port.announce_on().end());
-  input.addresses.assign(port.addresses().begin(), port.addresses().end());
-  for (const v1::NeighbourConfig& neighbour : port.neighbours()) {
-    input.neighbours.push_back({neighbour.address(), neighbour.mac()});
-  }
-  for (const v1::RouteConfig& route : port.routes()) {
-    input.routes.push_back({route.prefix(), route.gateway()});
-  }
-  return input;
-}
-
-using google::protobuf::Descriptor;
-using google::protobuf::FieldDescriptor;
-
-// The fields of a message that are messages themselves, but for maps.
-const std::vector<const FieldDescriptor*>& messages_in(const Descriptor& descriptor) {
-  static thread_local std::unordered_map<const Descriptor*, std::vector<const FieldDescriptor*>>
-      known;
-  const auto [at, fresh] = known.try_emplace(&descriptor);
-  for (int i = 0; fresh && i < descriptor.field_count(); ++i) {
-    const FieldDescriptor* field = descriptor.field(i);
-    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_map()) {
-      at->second.push_back(field);
-    }
-  }
-  return at->second;
-}
-
-// Without looking for where it is: as a rule there is none, in a million messages of one write.
-bool any_unknown(const google::protobuf::Message& message) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  if (!reflection.GetUnknownFields(message).empty()) {
-    return true;
-  }
-  for (const FieldDescriptor* field : messages_in(*message.GetDescriptor())) {
-    if (!field->is_repeated()) {
-      if (reflection.HasField(message, field) &&
-          any_unknown(reflection.GetMessage(message, field))) {
-        return true;
-      }
-      continue;
-    }
-    const int count = reflection.FieldSize(message, field);
-    for (int i = 0; i < count; ++i) {
-      if (any_unknown(reflection.GetRepeatedMessage(message, field, i))) {
-        return true;
-      }
-    }
-  }
-  return false;
-}
-
-void collect_unknown(const google::protobuf::Message& message, const std::string& path,
-                     std::vector<std::string>& found) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  const google::protobuf::UnknownFieldSet& unknown = reflection.GetUnknownFields(message);
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    found.push_back(path + (path.empty() ? "" : ".") + "#" +
-                    std::to_string(unknown.field(i).number()));
-  }
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE ||
-        field->is_map()) {
-      continue;
-    }
-    const std::string name = path + (path.empty() ? "" : ".") + field->json_name();
-    if (!field->is_repeated()) {
-      collect_unknown(reflection.GetMessage(message, field), name, found);
-      continue;
-    }
-    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
-      collect_unknown(reflection.GetRepeatedMessage(message, field, i),
-                      name + "[" + std::to_string(i) + "]", found);
-    }
-  }
-}
-
 }  // namespace
 
 model::ServiceInput to_input(const v1::Service& service) {
@@ -322,6 +251,9 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.external_ips.assign(spec.external_ips().begin(), spec.external_ips().end());
   input.ip_families.assign(spec.ip_families().begin(), spec.ip_families().end());
   input.ip_family_policy = spec.ip_family_policy();
+  if (spec.has_allocate_load_balancer_node_ports()) {
+    input.allocate_node_ports = spec.allocate_load_balancer_node_ports();
+  }
   input.mode = spec.forwarding().mode();
   input.network = spec.forwarding().network();
   input.no_endpoints = spec.forwarding().no_endpoints();
@@ -338,13 +270,19 @@ model::ServiceInput to_input(const v1::Service& service) {
   input.mss_clamp = spec.forwarding().mss_clamp();
   input.drain_deadline = spec.forwarding().drain_deadline();
   input.on_endpoint_removal = spec.forwarding().on_endpoint_removal();
+  input.delivery = spec.forwarding().delivery();
+  input.delivery_reason = spec.forwarding().delivery_reason();
+  input.load_balancer_class = spec.load_balancer_class();
+  input.selector.insert(spec.selector().begin(), spec.selector().end());
+  input.publish_not_ready = spec.publish_not_ready_addresses();
+  input.external_name = spec.external_name();
   input.source_ranges.assign(spec.load_balancer_source_ranges().begin(),
                              spec.load_balancer_source_ranges().end());
   input.deny_source_ranges.assign(spec.forwarding().deny_source_ranges().begin(),
                                   spec.forwarding().deny_source_ranges().end());
   for (const v1::ServicePort& port : spec.ports()) {
-    input.ports.push_back(
-        {port.name(), port.protocol(), port.port(), port.target_port(), port.app_protocol()});
+    input.ports.push_back({port.name(), port.protocol(), port.port(), port.target_port(),
+                           port.node_port(), port.app_protocol()});
   }
   input.endpoints.reserve(static_cast<std::size_t>(spec.endpoints_size()));
   for (const v1::Endpoint& endpoint : spec.endpoints()) {
@@ -357,55 +295,13 @@ model::ServiceInput to_input(const v1::Service& service) {
 model::Identity to_identity(const v1::ObjectMeta& metadata) {
   model::Identity identity;
   identity.uid = metadata.uid();
+  identity.resource_version = metadata.resource_version();
   if (metadata.has_creation_timestamp()) {
     // The gateway's are whole seconds; -1 is none of them.
     const auto& created = metadata.creation_timestamp();
     identity.created_seconds = created.nanos() == 0 ? created.seconds() : -1;
   }
   return identity;
-}
-
-model::ConfigInput to_input(const v1::GatewayConfig& config) {
-  const v1::DataplaneConfig& dataplane = config.dataplane();
-  model::ConfigInput input;
-  input.name = config.name();
-  input.memory = dataplane.memory();
-  input.idle_sleep = dataplane.idle_sleep();
-  input.idle_wait = dataplane.idle_wait();
-  input.listen = config.api().listen();
-  input.log_level = config.log().level();
-  input.lcores.assign(dataplane.lcores().begin(), dataplane.lcores().end());
-  input.no_hugepages = dataplane.no_hugepages();
-  input.flows_ipv4 = dataplane.flows_ipv4();
-  input.flows_ipv6 = dataplane.flows_ipv6();
-  input.bindings = dataplane.bindings();
-  input.service_ports = dataplane.service_ports();
-  input.affinity_clients = dataplane.affinity_clients();
-  input.half_open_percent = dataplane.half_open_percent();
-  input.maglev_seed = dataplane.maglev_seed();
-  input.unknown_port = dataplane.unknown_port();
-  input.eal_arguments.assign(dataplane.eal_arguments().begin(), dataplane.eal_arguments().end());
-  for (const v1::PortConfig& port : config.ports()) {
-    input.ports.push_back(to_input(port));
-  }
-  for (const v1::SnatConfig& snat : config.snat()) {
-    input.snat.push_back({snat.address(), snat.port_range()});
-  }
-  input.cluster_ip_ranges.assign(config.cluster_ip_ranges().begin(),
-                                 config.cluster_ip_ranges().end());
-  input.external_ip_ranges.assign(config.external_ip_ranges().begin(),
-                                  config.external_ip_ranges().end());
-  for (const v1::AddressPool& pool : config.address_pools()) {
-    input.address_pools.push_back(
-        {pool.name(),
-         {pool.addresses().begin(), pool.addresses().end()},
-         optional_of(pool.has_auto_assign(), pool.auto_assign()),
-         pool.avoid_buggy_ips(),
-         {pool.providers().begin(), pool.providers().end()},
-         {pool.namespaces().begin(), pool.namespaces().end()},
-         {pool.service_selector().begin(), pool.service_selector().end()}});
-  }
-  return input;
 }
 
 model::ServiceName to_name(const v1::ServiceName& name) {
@@ -425,6 +321,7 @@ void fill(const runtime::ServiceView& view, v1::Service& message) {
   metadata.mutable_annotations()->insert(view.service.annotations.begin(),
                                          view.service.annotations.end());
   metadata.set_uid(view.uid);
+  metadata.set_resource_version(std::to_string(view.revision));
   metadata.mutable_creation_timestamp()->set_seconds(view.created_seconds);
   fill_spec(view.service, *message.mutable_spec());
   fill_status(view, *message.mutable_status());
@@ -441,6 +338,12 @@ void fill(const runtime::ServiceView& view, v1::ServiceEntry& message) {
   counters.set_packets_out(view.totals.packets_out);
   counters.set_bytes_out(view.totals.bytes_out);
   counters.set_drops(view.totals.drops);
+}
+
+void fill(const runtime::ServiceReport& report, v1::ServiceReport& message) {
+  fill(report.name, *message.mutable_name());
+  message.set_reason(report.reason);
+  message.set_message(report.message);
 }
 
 void fill(const runtime::ServiceView& view, v1::ListBackendsResponse& message) {
@@ -479,14 +382,6 @@ std::string name_of(const model::CompiledEndpoint& endpoint) {
       break;
   }
   return "unused";
-}
-
-std::vector<std::string> unknown_fields(const google::protobuf::Message& message) {
-  std::vector<std::string> found;
-  if (any_unknown(message)) {
-    collect_unknown(message, "", found);
-  }
-  return found;
 }
 
 }  // namespace sluice::api

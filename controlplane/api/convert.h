@@ -3,6 +3,7 @@
 
 #include "controlplane/model/config.h"
 #include "controlplane/model/service.h"
+#include "controlplane/runtime/service_reports.h"
 #include "controlplane/runtime/views.h"
 
 #include "sluice/v1/config.pb.h"
@@ -25,10 +26,14 @@ void fill(const runtime::ServiceView& view, v1::ServiceEntry& message);
 // One Backend for each endpoint of each port.
 void fill(const runtime::ServiceView& view, v1::ListBackendsResponse& message);
 
+void fill(const runtime::ServiceReport& report, v1::ServiceReport& message);
+
 // "active", "draining", "removed", "unused".
 std::string name_of(const model::CompiledEndpoint& endpoint);
 
 // Paths of all fields in `message` and below that are on the wire but not in our schema.
 std::vector<std::string> unknown_fields(const google::protobuf::Message& message);
+// Each of them is a fault.
+void check_unknown(const google::protobuf::Message& message, model::Faults& faults);
 
 }  // namespace sluice::api

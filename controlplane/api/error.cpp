@@ -23,6 +23,8 @@ grpc::StatusCode to_code(model::Code code) {
       return grpc::StatusCode::DEADLINE_EXCEEDED;
     case model::Code::kResourceExhausted:
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case model::Code::kFailedPrecondition:
+      return grpc::StatusCode::FAILED_PRECONDITION;
     case model::Code::kUnavailable:
       return grpc::StatusCode::UNAVAILABLE;
   }

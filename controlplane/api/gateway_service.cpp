@@ -26,27 +26,42 @@ runtime::Reconciler::Clock::time_point answer_by(const grpc::ServerContext& cont
          std::chrono::duration_cast<std::chrono::microseconds>(left) * 3 / 4;
 }
 
-grpc::Status not_found(const model::ServiceName& name) {
-  return to_status(
-      {.code = model::Code::kNotFound, .message = "there is no service " + model::to_string(name)});
+grpc::Status not_found(const model::ServiceName& name, const std::string& provider,
+                       const runtime::ServiceReports& reports) {
+  std::string message = "there is no service " + model::to_string(name);
+  for (const auto& [key, report] : reports.of(provider, name.space)) {
+    if (key.second == name) {
+      message += "; " + key.first + " does not ask for it: " + report.message;
+    }
+  }
+  return to_status({.code = model::Code::kNotFound, .message = message});
 }
 
-void check_unknown(const google::protobuf::Message& message, model::Faults& faults) {
-  for (const std::string& path : unknown_fields(message)) {
-    faults.add(path, "a field that this version does not know");
+// Of a provider, or of a namespace.
+template <typename Message>
+void set_use(const model::Use& use, const model::Quota& quota, Message& message) {
+  message.set_services(use.services);
+  message.set_addresses(use.addresses);
+  message.set_frontends(use.frontends);
+  if (quota.bounds_anything()) {
+    message.mutable_quota()->set_services(quota.services);
+    message.mutable_quota()->set_addresses(quota.addresses);
+    message.mutable_quota()->set_frontends(quota.frontends);
   }
 }
 
 }  // namespace
 
-GatewayService::GatewayService(std::string name, std::string version,
-                               runtime::Reconciler& reconciler, runtime::Inspector& inspector,
+GatewayService::GatewayService(std::string name, std::string version, const Parts& parts,
                                const model::Config& config)
     : name_(std::move(name)),
       version_(std::move(version)),
-      reconciler_(reconciler),
-      inspector_(inspector),
+      reconciler_(parts.reconciler),
+      inspector_(parts.inspector),
+      routes_(parts.routes),
+      reports_(parts.reports),
       config_(config),
+      ranges_(config.providers),
       started_seconds_(std::time(nullptr)) {}
 
 grpc::Status GatewayService::Apply(grpc::ServerContext* context, const v1::ApplyRequest* request,
@@ -118,7 +133,7 @@ grpc::Status GatewayService::GetService(grpc::ServerContext* /*context*/,
   const model::ServiceName name = to_name(request->name());
   const auto view = reconciler_.service(request->provider(), name);
   if (!view) {
-    return not_found(name);
+    return not_found(name, request->provider(), reports_);
   }
   fill(*view, *response);
   return grpc::Status::OK;
@@ -127,8 +142,20 @@ grpc::Status GatewayService::GetService(grpc::ServerContext* /*context*/,
 grpc::Status GatewayService::ListServices(grpc::ServerContext* /*context*/,
                                           const v1::ListServicesRequest* request,
                                           v1::ListServicesResponse* response) {
+  auto reports = reports_.of(request->provider(), request->namespace_());
   for (const auto& view : reconciler_.services(request->provider(), request->namespace_())) {
-    fill(view, *response->add_services());
+    v1::ServiceEntry& entry = *response->add_services();
+    fill(view, entry);
+    if (const auto report = reports.extract({view.provider, view.service.name})) {
+      fill(report.mapped(), *entry.mutable_report());
+    }
+  }
+  for (const auto& [key, report] : reports) {
+    v1::ServiceEntry& entry = *response->add_unserved();
+    entry.set_provider(key.first);
+    entry.mutable_service()->mutable_metadata()->set_namespace_(report.name.space);
+    entry.mutable_service()->mutable_metadata()->set_name(report.name.name);
+    fill(report, *entry.mutable_report());
   }
   return grpc::Status::OK;
 }
@@ -196,11 +223,8 @@ class Watch {
 grpc::Status GatewayService::WatchServices(grpc::ServerContext* context,
                                            const v1::ListServicesRequest* request,
                                            grpc::ServerWriter<v1::ServiceEvent>* writer) {
-  struct Leave {
-    std::atomic<int>& count;
-    ~Leave() { --count; }
-  } leave{watches_};
-  if (++watches_ > kWatchesMax) {
+  const Place place(watches_);
+  if (!place.is_among(kWatchesMax)) {
     return to_status({.code = model::Code::kResourceExhausted,
                       .message = "16 watches are open already; close one"});
   }
@@ -236,7 +260,12 @@ grpc::Status GatewayService::ListProviders(grpc::ServerContext* /*context*/,
     v1::Provider& provider = *response->add_providers();
     provider.set_name(view.name);
     provider.set_revision(view.revision);
-    provider.set_services(view.services);
+    set_use(view.use, view.quota, provider);
+    for (const auto& space : view.namespaces) {
+      v1::NamespaceUse& use = *provider.add_namespaces();
+      use.set_namespace_(space.name);
+      set_use(space.use, space.quota, use);
+    }
   }
   return grpc::Status::OK;
 }
@@ -252,6 +281,11 @@ grpc::Status GatewayService::ListAddressPools(grpc::ServerContext* /*context*/,
     }
     pool.set_auto_assign(view.pool.auto_assign);
     pool.set_in_use(view.in_use);
+    pool.set_avoid_buggy_ips(view.pool.avoid_buggy_ips);
+    pool.mutable_providers()->Add(view.pool.providers.begin(), view.pool.providers.end());
+    pool.mutable_namespaces()->Add(view.pool.namespaces.begin(), view.pool.namespaces.end());
+    pool.mutable_service_selector()->insert(view.pool.service_selector.begin(),
+                                            view.pool.service_selector.end());
   }
   return grpc::Status::OK;
 }
@@ -263,7 +297,7 @@ grpc::Status GatewayService::ListBackends(grpc::ServerContext* /*context*/,
   if (!name.name().empty()) {
     const auto view = reconciler_.service(request->provider(), to_name(name));
     if (!view) {
-      return not_found(to_name(name));
+      return not_found(to_name(name), request->provider(), reports_);
     }
     fill(*view, *response);
     return grpc::Status::OK;

@@ -215,6 +215,9 @@ grpc::Status GatewayService::ListPorts(grpc::ServerContext* /*context*/,
     port.set_hashes_equal(state.hashes_equal);
     port.set_hashes_different(state.hashes_different);
     port.set_link_changes(state.link_changes);
+    if (!state.twin.empty()) {
+      port.set_rp_filter(runtime::rp_filter_of(state.twin));
+    }
   }
   return grpc::Status::OK;
 }
@@ -294,6 +297,9 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
   response->set_name(name_);
   response->set_version(version_);
   response->mutable_started()->set_seconds(started_seconds_);
+  response->set_role(view.standing.standby ? "standby" : "active");
+  response->set_draining(view.standing.draining);
+  response->set_address_conflicts(view.address_conflicts);
   response->set_epoch(view.epoch);
   response->set_services(view.services);
   response->set_backends(view.backends);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/api/server.h"
 
+#include "controlplane/api/tls.h"
 #include "controlplane/runtime/start_fault.h"
 
 #include <grpc/grpc.h>
@@ -17,15 +18,19 @@ namespace {
 
 // 50,000 services with ten endpoints each fit in one message.
 constexpr int kMessageBytesMax = 64 << 20;
-constexpr int kThreadsMax = 64;
+constexpr int kPollersMax = 64;
+constexpr int kThreadsMax = 192;  // each forwarded connection and each watch has one
 constexpr std::size_t kMemoryMax = std::size_t{512} << 20U;
 constexpr int kStreamsMax = 128;
 // A peer that says nothing does not keep its place; clients that come back connect again unseen.
 constexpr int kIdleMsMax = 5'000;
+constexpr int kHandshakeMsMax = 5'000;
 
 }  // namespace
 
-Server::Server(const std::string& socket_path, GatewayService& service) : service_(service) {
+Server::Server(const std::string& socket_path, const model::TcpApiInput& tcp,
+               GatewayService& service)
+    : service_(service) {
   // Held for good: when its last user goes, gRPC waits up to 10 s for a poller that it has started
   // for a large answer.
   static const bool held = (grpc_init(), true);
@@ -38,13 +43,22 @@ Server::Server(const std::string& socket_path, GatewayService& service) : servic
   builder.SetResourceQuota(quota);
   // By default all threads but two end with their call: under a busy writer, one made for each.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kThreadsMax);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, kPollersMax);
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMsMax);
   builder.RegisterService(&service_);
+  int port = 0;
+  if (!tcp.empty()) {
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMsMax);
+    builder.AddListeningPort(tcp.listen, tls_credentials(tcp), &port);
+  }
   server_ = builder.BuildAndStart();
+  if (!tcp.empty() && port == 0) {
+    throw StartFault("api.tcp.listen: " + tcp.listen +
+                     " cannot be served; use an address of this host and a port that is free");
+  }
   if (server_ == nullptr) {
     throw StartFault("api: gRPC does not start; more is in the log");
   }

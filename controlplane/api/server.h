@@ -3,6 +3,7 @@
 
 #include "controlplane/api/gateway_service.h"
 #include "controlplane/api/listener.h"
+#include "controlplane/model/config.h"
 
 #include <grpcpp/server.h>
 
@@ -11,12 +12,13 @@
 
 namespace sluice::api {
 
-// The gRPC server on a Unix socket (mode 0660), with health and reflection. What a peer can cost is
-// bounded: connections, message size, concurrent streams, threads.
+// The gRPC server on a Unix socket (mode 0660) and, if asked for, on TCP with TLS on both sides,
+// with health and reflection. What a peer can cost is bounded: connections (on the socket), message
+// size, concurrent streams, threads.
 class Server {
  public:
-  // Throws StartFault when the socket cannot be served. `service` outlives this.
-  Server(const std::string& socket_path, GatewayService& service);
+  // Throws StartFault when either cannot be served. `tcp` empty: none. `service` outlives this.
+  Server(const std::string& socket_path, const model::TcpApiInput& tcp, GatewayService& service);
   // Open calls get a second to end.
   ~Server();
   Server(const Server&) = delete;

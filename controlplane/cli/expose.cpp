@@ -9,6 +9,8 @@
 namespace sluice::cli {
 namespace {
 
+constexpr const char* kExposeExternalName = "sluice.dev/expose-external-name";
+
 std::optional<std::uint32_t> number_of(std::string_view text) {
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -81,6 +83,11 @@ int expose(const Session& session) {
   for (const auto& [key, value] : options.expose.selector) {
     (*spec.mutable_selector())[key] = value;
   }
+  spec.set_external_name(options.expose.external_name);
+  if (!options.expose.external_name.empty()) {
+    // Whoever exposes a name means it.
+    (*service.mutable_metadata()->mutable_annotations())[kExposeExternalName] = "true";
+  }
   v1::ServicePort& port = *spec.add_ports();
   port.set_protocol(options.expose.protocol);
   port.set_port(options.expose.port);
@@ -91,6 +98,7 @@ int expose(const Session& session) {
       port.set_name(kExposedPortName);
     }
     *spec.add_endpoints() = endpoint;
+    *spec.mutable_endpoints()->rbegin()->mutable_labels() = spec.selector();
   }
   v1::ApplyResponse response;
   if (const auto error = call(session, &v1::Gateway::StubInterface::Apply, request, response)) {

@@ -24,7 +24,8 @@ constexpr const char* kExitCodes =
     "  2  wrong usage, or a file that cannot be read or has faults of form\n"
     "  3  the gateway does not answer\n"
     "  4  committed and in force, but an lcore has not confirmed it in time\n\n"
-    "Address of the gateway: --server, else $SLUICE_SERVER, else unix:/run/sluice/sluice.sock";
+    "Address of the gateway: --server, else $SLUICE_SERVER, else unix:/run/sluice/sluice.sock.\n"
+    "HOST:PORT is reached with TLS on both sides, for which the three files are needed.";
 
 constexpr const char* kSeeGlobal =
     "--server and --timeout, and where they mean something -n, -A, -o and --provider, are\n"
@@ -46,9 +47,11 @@ struct Words {
   std::string output = "table";
   std::string timeout;
   std::string expected_revision;
-  std::string action;                // of flows
-  std::vector<std::string> targets;  // of get and delete: kind, names; or kind/name
-  std::vector<std::string> exposed;  // NAME, KIND NAME or KIND/NAME
+  std::string action;                  // of flows
+  std::vector<std::string> targets;    // of get and delete: kind, names; or kind/name
+  std::vector<std::string> exposed;    // NAME, KIND NAME or KIND/NAME
+  std::vector<std::string> forwarded;  // service NAME or service/NAME, then ports
+  std::string deadline;
   std::vector<std::string> selectors;
   std::vector<std::string> backends;
 };
@@ -58,9 +61,15 @@ struct Subcommands {
   CLI::App* expose;
   CLI::App* remove;
   CLI::App* get;
+  CLI::App* describe;
+  CLI::App* port_forward;
+  CLI::App* role;
+  CLI::App* drain;
+  CLI::App* undrain;
   CLI::App* flows;
   CLI::App* status;
   CLI::App* explain;
+  CLI::App* doctor;
   CLI::App* completion;
   CLI::App* version;
 };
@@ -99,8 +108,15 @@ void add_global(CLI::App& app, Options& options, Words& words) {
       ->check(check_output);
   app.add_option("--provider", words.provider,
                  "Whose services: \"cli\" for apply and delete, all of them for get");
-  app.add_option("--server", options.server, "Address of the gateway, unix:PATH")
+  app.add_option("--server", options.server, "Address of the gateway, unix:PATH or HOST:PORT")
       ->envname("SLUICE_SERVER");
+  app.add_option("--certificate-authority", options.tls.authority,
+                 "With HOST:PORT: whose certificate the gateway has, a PEM file")
+      ->envname("SLUICE_CERTIFICATE_AUTHORITY");
+  app.add_option("--client-certificate", options.tls.certificate, "Likewise: one's own certificate")
+      ->envname("SLUICE_CLIENT_CERTIFICATE");
+  app.add_option("--client-key", options.tls.key, "Likewise: its key")
+      ->envname("SLUICE_CLIENT_KEY");
   app.add_option("--timeout", words.timeout, "Longest wait for an answer, 10s when not given")
       ->check(check_timeout);
 }
@@ -133,11 +149,15 @@ void add_expose_options(CLI::App& command, Options& options, Words& words) {
   command.add_option("--type", expose.type, "ClusterIP, NodePort, LoadBalancer or ExternalName")
       ->capture_default_str();
   command.add_option("--load-balancer-ip", expose.load_balancer_ip, "The VIP to ask for");
+  command.add_option("--external-name", expose.external_name,
+                     "Of type ExternalName: the name whose addresses are its backends");
   command.add_option("--external-ip", expose.external_ips, "Served besides; repeatable")
       ->expected(1)
       ->take_all()
       ->delimiter(',');
-  command.add_option("--selector", words.selectors, "Labels of its backends, K=V; repeatable")
+  command
+      .add_option("--selector", words.selectors,
+                  "Labels of its backends, K=V; repeatable. Those of --backend get them")
       ->expected(1)
       ->take_all()
       ->delimiter(',');
@@ -157,6 +177,51 @@ void add_flow_filters(CLI::App& command, Options& options) {
       ->check(CLI::IsMember({"udp", "half_open", "established", "closing", "reset"}));
 }
 
+void add_more_commands(CLI::App& app, Options& options, Words& words, Subcommands& commands) {
+  commands.describe =
+      app.add_subcommand("describe", "All about services: endpoints, why not, recent events");
+  commands.describe->add_option("target", words.targets, "service NAME..., or service/NAME...")
+      ->required();
+
+  commands.port_forward = app.add_subcommand(
+      "port-forward", "Carry local connections to a service's backends, through the gateway");
+  commands.port_forward
+      ->add_option("target", words.forwarded, "service NAME or service/NAME, then [LOCAL:]PORT...")
+      ->required();
+  commands.port_forward
+      ->add_option("--address", options.port_forward.addresses,
+                   "Where to listen, localhost when not given; repeatable")
+      ->expected(1)
+      ->take_all()
+      ->delimiter(',');
+  commands.port_forward->add_flag("--through-vip", options.port_forward.through_vip,
+                                  "Connect to the service's first VIP, through the lcores, as its "
+                                  "clients do");
+
+  commands.role = app.add_subcommand("role", "Make the gateway the active one, or a standby");
+  commands.role->add_option("role", options.role, "active or standby")
+      ->required()
+      ->check(CLI::IsMember({"active", "standby"}));
+  commands.drain = app.add_subcommand(
+      "drain", "Take no new flows, withdraw routes, and wait until no flow is left");
+  commands.drain
+      ->add_option("--deadline", words.deadline, "Longest wait, 30s when not given; exit code 1")
+      ->check(check_timeout);
+  commands.undrain = app.add_subcommand("undrain", "Take new flows again");
+
+  commands.doctor = app.add_subcommand(
+      "doctor", "Say what keeps a cluster's services from being served, and the way out");
+  commands.doctor
+      ->add_flag("--kubernetes", options.kubernetes, "Examine a Kubernetes cluster and its gateways")
+      ->required();
+  commands.doctor->add_option("--config", options.config, "sluice-k8s's configuration file")
+      ->capture_default_str();
+  commands.doctor->footer(
+      "It looks at credentials, claims, pools, ports and routes, and connects to one pod of each\n"
+      "node through the lcores, for which the provider sluice-doctor has a service meanwhile.\n"
+      "Exit codes: 0 no fault; 1 faults were found; 2 sluice-k8s cannot be run.");
+}
+
 Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   Subcommands commands{};
   commands.apply = app.add_subcommand("apply", "Create or change services, in one transaction");
@@ -171,15 +236,17 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   add_write_options(*commands.remove, options, words);
   commands.remove->add_option("target", words.targets, "service NAME..., or service/NAME...");
 
-  commands.get = app.add_subcommand(
-      "get",
-      "Show services, backends, ports, flows, drops, providers or pools (also svc, be, po, fl)");
+  commands.get = app.add_subcommand("get",
+                                    "Show services, backends, ports, flows, drops, events, "
+                                    "providers or pools (also svc, be, ...)");
   commands.get->add_option("resource", words.targets, "What to show, and names to pick from it")
       ->required();
   commands.get->add_flag("-w,--watch", options.watch, "Services: go on showing every change");
   add_flow_filters(*commands.get, options);
   commands.get->add_option("--limit", options.limit, "Flows at most, 1000 when not given")
       ->check(CLI::Range(1, 100'000));
+
+  add_more_commands(app, options, words, commands);
 
   commands.flows = app.add_subcommand("flows", "List or delete flows, by filter");
   commands.flows->add_option("action", words.action, "list or delete")
@@ -214,7 +281,7 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
 }
 
 std::string quoted_kinds() {
-  return "services, backends, ports, flows, drops, providers and pools are known";
+  return "services, backends, ports, flows, drops, events, providers and pools are known";
 }
 
 // "service web db", "service/web service/db" -> resource and names. Returns what is wrong, or
@@ -282,6 +349,28 @@ std::string take_exposed(const Words& words, Options& options) {
   return {};
 }
 
+// "service web 8001:80", "svc/web 80 8443:443". Returns what is wrong.
+std::string take_forwarded(const Words& words, Options& options) {
+  std::vector<std::string> parts = words.forwarded;
+  const std::size_t slash = parts[0].find('/');
+  if (slash != std::string::npos) {
+    parts.insert(parts.begin() + 1, parts[0].substr(slash + 1));
+    parts[0].resize(slash);
+  }
+  if (resource_of(parts[0]) != Resource::kServices) {
+    return fmt::format("'{}' cannot be forwarded to; name a service", parts[0]);
+  }
+  if (parts.size() < 2 || parts[1].empty()) {
+    return "which service? port-forward service/NAME [LOCAL:]PORT";
+  }
+  if (parts.size() < 3) {
+    return "which port? port-forward service/NAME [LOCAL:]PORT";
+  }
+  options.names = {parts[1]};
+  options.port_forward.ports.assign(parts.begin() + 2, parts.end());
+  return {};
+}
+
 std::string check_delete_flows(const Options& options) {
   const bool filtered = !options.client.empty() || !options.backend.empty() ||
                         !options.service.empty() || !options.state.empty() || options.provider ||
@@ -337,16 +426,23 @@ Understood understood_by(const Options& options) {
     case Command::kExpose:
       return {true, false, true, structured};
     case Command::kGet: {
-      const bool of_services = options.resource == Resource::kServices ||
-                               options.resource == Resource::kBackends ||
-                               options.resource == Resource::kFlows;
+      const bool of_services =
+          options.resource == Resource::kServices || options.resource == Resource::kBackends ||
+          options.resource == Resource::kEvents || options.resource == Resource::kFlows;
       return {of_services, of_services, of_services, every};
     }
     case Command::kDeleteFlows:
       return {true, false, true, structured};
+    case Command::kDescribe:
+    case Command::kPortForward:
+      return {true, false, true, {Output::kTable}};
     case Command::kStatus:
     case Command::kExplain:
       return {false, false, false, structured};
+    case Command::kRole:
+    case Command::kDrain:
+    case Command::kUndrain:
+    case Command::kDoctor:
     case Command::kCompletion:
     case Command::kVersion:
       break;
@@ -391,6 +487,11 @@ std::string check(const Options& options) {
         return "either service NAME... or -f FILE";
       }
       return options.resource == Resource::kServices ? "" : "only services can be deleted";
+    case Command::kDescribe:
+      if (options.names.empty()) {
+        return "which service? describe service NAME";
+      }
+      return options.resource == Resource::kServices ? "" : "only services can be described";
     case Command::kGet:
       return options.all ? "--all is for flows delete" : check_get(options);
     case Command::kDeleteFlows:
@@ -402,10 +503,13 @@ std::string check(const Options& options) {
 
 Command command_of(const Subcommands& commands) {
   const std::pair<CLI::App*, Command> table[] = {
-      {commands.apply, Command::kApply},     {commands.expose, Command::kExpose},
-      {commands.remove, Command::kDelete},   {commands.get, Command::kGet},
-      {commands.flows, Command::kGet},       {commands.status, Command::kStatus},
-      {commands.explain, Command::kExplain}, {commands.completion, Command::kCompletion},
+      {commands.apply, Command::kApply},       {commands.expose, Command::kExpose},
+      {commands.remove, Command::kDelete},     {commands.get, Command::kGet},
+      {commands.flows, Command::kGet},         {commands.status, Command::kStatus},
+      {commands.explain, Command::kExplain},   {commands.completion, Command::kCompletion},
+      {commands.describe, Command::kDescribe}, {commands.port_forward, Command::kPortForward},
+      {commands.role, Command::kRole},         {commands.drain, Command::kDrain},
+      {commands.undrain, Command::kUndrain},   {commands.doctor, Command::kDoctor},
   };
   for (const auto& [app, command] : table) {
     if (app->parsed()) {
@@ -437,6 +541,8 @@ std::optional<Resource> resource_of(std::string_view word) {
       {"dr", Resource::kDrops},           {"providers", Resource::kProviders},
       {"provider", Resource::kProviders}, {"pr", Resource::kProviders},
       {"pools", Resource::kPools},        {"pool", Resource::kPools},
+      {"events", Resource::kEvents},      {"event", Resource::kEvents},
+      {"ev", Resource::kEvents},
   };
   const auto found = kWords.find(word);
   return found == kWords.end() ? std::nullopt : std::optional(found->second);
@@ -497,8 +603,13 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
     options.resource = Resource::kFlows;
     options.command = words.action == "delete" ? Command::kDeleteFlows : Command::kGet;
   }
+  if (!words.deadline.empty()) {
+    options.deadline = *duration_of(words.deadline);
+  }
   std::string fault = options.command == Command::kExpose ? take_exposed(words, options)
-                                                          : take_targets(words.targets, options);
+                      : options.command == Command::kPortForward
+                          ? take_forwarded(words, options)
+                          : take_targets(words.targets, options);
   if (fault.empty()) {
     fault = check(options);
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "controlplane/client/channel.h"
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -27,14 +29,20 @@ enum class Command {
   kExpose,
   kDelete,
   kGet,
+  kDescribe,
+  kPortForward,
+  kRole,
+  kDrain,
+  kUndrain,
   kDeleteFlows,
   kStatus,
   kExplain,
+  kDoctor,
   kCompletion,
   kVersion
 };
 enum class Output { kTable, kWide, kJson, kYaml, kName };
-enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders, kPools };
+enum class Resource { kServices, kBackends, kPorts, kFlows, kDrops, kProviders, kPools, kEvents };
 
 // What `expose` makes a service of.
 struct ExposeOptions {
@@ -44,9 +52,16 @@ struct ExposeOptions {
   std::string protocol = "TCP";
   std::string type = "ClusterIP";
   std::string load_balancer_ip;
+  std::string external_name;
   std::vector<std::string> external_ips;
   std::map<std::string, std::string> selector;
   std::vector<v1::Endpoint> backends;
+};
+// What `port-forward` listens on, and for what.
+struct PortForwardOptions {
+  std::vector<std::string> ports;      // "[LOCAL:]PORT"
+  std::vector<std::string> addresses;  // empty: localhost
+  bool through_vip = false;            // as clients go, not to the backend
 };
 // What a backend's own port is called by, and then the service's.
 inline constexpr const char* kExposedPortName = "port-1";
@@ -57,6 +72,7 @@ inline constexpr const char* kExposedPortName = "port-1";
 struct Options {
   Command command = Command::kVersion;
   std::string server;
+  client::TlsFiles tls;                   // with a server on TCP
   std::optional<std::string> name_space;  // -n; nothing: "default"
   bool all_namespaces = false;
   std::optional<std::string> provider;
@@ -87,8 +103,13 @@ struct Options {
   std::string port;
 
   ExposeOptions expose;
+  PortForwardOptions port_forward;
+  std::string role;                            // "active", "standby"
+  std::chrono::milliseconds deadline{30'000};  // drain: how long it waits for flows to end
 
-  std::string shell;  // completion
+  bool kubernetes = false;  // doctor: there is no other cluster it knows
+  std::string config = "/etc/sluice/sluice-k8s.yaml";  // doctor: the adapter's
+  std::string shell;                                   // completion
 
   // "default", that of -n, or empty for all.
   [[nodiscard]] std::string namespace_filter() const;

@@ -97,6 +97,24 @@ int get_one_service(const Session& session) {
   return kOk;
 }
 
+// Of those served and those that are not, the ones asked for.
+bool pick_services(const Session& session, v1::ListServicesResponse& response) {
+  const auto name_of = [](const auto& entry) { return entry.service().metadata().name(); };
+  auto both = response.services();
+  both.MergeFrom(response.unserved());
+  const bool all_found = pick(session, both, "service", name_of);
+  const auto is_asked_for = [&](const auto& entry) {
+    const auto& names = session.options.names;
+    return names.empty() || std::find(names.begin(), names.end(), name_of(entry)) != names.end();
+  };
+  for (auto* entries : {response.mutable_services(), response.mutable_unserved()}) {
+    entries->erase(std::remove_if(entries->begin(), entries->end(),
+                                  [&](const auto& entry) { return !is_asked_for(entry); }),
+                   entries->end());
+  }
+  return all_found;
+}
+
 int get_services(const Session& session) {
   const Options& options = session.options;
   if (options.names.size() == 1 && is_structured(session) && !options.all_namespaces) {
@@ -110,8 +128,8 @@ int get_services(const Session& session) {
     return report(session, *error);
   }
   const auto name_of = [](const auto& entry) { return entry.service().metadata().name(); };
-  const bool all_found = pick(session, *response.mutable_services(), "service", name_of);
-  if (!all_found && response.services().empty()) {
+  const bool all_found = pick_services(session, response);
+  if (!all_found && response.services().empty() && response.unserved().empty()) {
     return kRefused;
   }
   if (!print_name_lines(session, response.services(), "service", name_of) &&
@@ -229,7 +247,7 @@ int get_providers(const Session& session) {
       session, "provider", &Gateway::ListProviders, v1::ListProvidersRequest{},
       v1::ListProvidersResponse{},
       [](auto& response) -> auto& { return *response.mutable_providers(); },
-      [](const auto& response) { return table_of(response); });
+      [&](const auto& response) { return table_of(response, is_wide(session)); });
 }
 
 int get_pools(const Session& session) {
@@ -238,6 +256,24 @@ int get_pools(const Session& session) {
       v1::ListAddressPoolsResponse{},
       [](auto& response) -> auto& { return *response.mutable_pools(); },
       [](const auto& response) { return table_of(response); });
+}
+
+int get_events(const Session& session) {
+  v1::ListEventsRequest request;
+  request.set_provider(session.options.provider.value_or(""));
+  if (session.options.name_space || !session.options.names.empty()) {
+    set_service(session.options, *request.mutable_service());
+  }
+  v1::ListEventsResponse response;
+  if (const auto error = call(session, &Gateway::ListEvents, request, response)) {
+    return report(session, *error);
+  }
+  const auto name_of = [](const auto& event) { return event.reason(); };
+  if (!print_name_lines(session, response.events(), "event", name_of) &&
+      !print_message(session, response)) {
+    print_rows(session, table_of(response, now()), "events");
+  }
+  return kOk;
 }
 
 std::string upper(std::string text) {
@@ -264,6 +300,8 @@ int get(const Session& session) {
       return get_providers(session);
     case Resource::kPools:
       return get_pools(session);
+    case Resource::kEvents:
+      return get_events(session);
   }
   return kUsage;
 }

@@ -22,6 +22,16 @@ int dispatch(const Session& session) {
       return status(session);
     case Command::kExpose:
       return expose(session);
+    case Command::kDescribe:
+      return describe(session);
+    case Command::kPortForward:
+      return port_forward(session);
+    case Command::kRole:
+      return role(session);
+    case Command::kDrain:
+      return drain(session);
+    case Command::kUndrain:
+      return undrain(session);
     case Command::kDeleteFlows:
       return delete_flows(session);
     case Command::kExplain:
@@ -29,6 +39,7 @@ int dispatch(const Session& session) {
     case Command::kVersion:
       return version(session);
     case Command::kCompletion:
+    case Command::kDoctor:  // need no gateway, and are done
       break;
   }
   return kUsage;
@@ -86,7 +97,10 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
     out << completion_script(options.shell);
     return kOk;
   }
-  const client::Connection connection = client::connect(options.server);
+  if (options.command == Command::kDoctor) {
+    return doctor(options, out, err);
+  }
+  const client::Connection connection = client::connect(options.server, options.tls);
   if (!connection.channel) {
     err << "error: --server " << connection.fault << "\n";
     return kUsage;

@@ -51,6 +51,12 @@ bool print_message(const Session& session, const google::protobuf::Message& mess
 int apply(const Session& session);
 int remove(const Session& session);
 int expose(const Session& session);
+int describe(const Session& session);
+int doctor(const Options& options, std::ostream& out, std::ostream& err);  // only if it fails
+int port_forward(const Session& session);  // returns only when it cannot begin
+int role(const Session& session);
+int drain(const Session& session);
+int undrain(const Session& session);
 int get(const Session& session);
 int delete_flows(const Session& session);
 int watch_services(const Session& session);

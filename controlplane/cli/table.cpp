@@ -100,4 +100,12 @@ std::string nanoseconds_text(std::uint64_t nanoseconds) {
   return fmt::format("{:.2f} s", value / 1e9);
 }
 
+std::string join(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) {
+    text += fmt::format("{}{}", text.empty() ? "" : ",", part);
+  }
+  return text;
+}
+
 }  // namespace sluice::cli

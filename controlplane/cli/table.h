@@ -23,6 +23,9 @@ using Widths = std::vector<std::size_t>;
 [[nodiscard]] std::string render(const Row& row, const Widths& widths);
 [[nodiscard]] std::string render(const Table& table);
 
+// "a,b,c".
+[[nodiscard]] std::string join(const std::vector<std::string>& parts);
+
 // Two significant units: "45s", "3m20s", "5h2m", "12d4h".
 [[nodiscard]] std::string duration_text(std::chrono::seconds duration);
 // "850 ns", "12.3 us", "0.42 ms" (from 0.1 ms on), "1.50 s".

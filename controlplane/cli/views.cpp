@@ -20,14 +20,6 @@ std::string namespace_of(const std::string& name_space) {
   return name_space.empty() ? "default" : name_space;
 }
 
-std::string join(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) {
-    text += fmt::format("{}{}", text.empty() ? "" : ",", part);
-  }
-  return text;
-}
-
 void add_distinct(std::vector<std::string>& parts, const std::string& part) {
   if (!part.empty() && std::find(parts.begin(), parts.end(), part) == parts.end()) {
     parts.push_back(part);
@@ -69,8 +61,9 @@ std::string external_ips_of(const v1::Service& service) {
 std::string ports_of(const v1::Service& service) {
   std::vector<std::string> ports;
   for (const auto& port : service.spec().ports()) {
-    ports.push_back(
-        fmt::format("{}/{}", port.port(), port.protocol().empty() ? "TCP" : port.protocol()));
+    const std::string node = port.node_port() == 0 ? "" : fmt::format(":{}", port.node_port());
+    ports.push_back(fmt::format("{}{}/{}", port.port(), node,
+                                port.protocol().empty() ? "TCP" : port.protocol()));
   }
   return join(ports);
 }
@@ -117,6 +110,17 @@ std::string age_of(const google::protobuf::Timestamp& created, Time now) {
   }
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch());
   return duration_text(seconds - std::chrono::seconds(created.seconds()));
+}
+
+// The provider's own word for it, and why.
+std::string delivery_of(const v1::Service& service) {
+  const v1::Forwarding& forwarding = service.spec().forwarding();
+  if (forwarding.delivery().empty()) {
+    return "<none>";
+  }
+  return forwarding.delivery_reason().empty()
+             ? forwarding.delivery()
+             : fmt::format("{} ({})", forwarding.delivery(), forwarding.delivery_reason());
 }
 
 Row traffic_header() {
@@ -183,7 +187,7 @@ Row service_header(ServiceColumns columns) {
   if (columns.wide) {
     append(row, {"PROVIDER", "FLOWS", "OPENED"});
     append(row, traffic_header());
-    append(row, {"DROPS", "MODE", "REVISION", "EPOCH"});
+    append(row, {"DROPS", "MODE", "DELIVERY", "REVISION", "EPOCH"});
   }
   row.emplace_back("STATE");
   return row;
@@ -197,14 +201,34 @@ Row service_row(const v1::ServiceEntry& entry, ServiceColumns columns, Time now)
                cluster_ip_of(service), external_ips_of(service), ports_of(service),
                age_of(meta.creation_timestamp(), now), backends_of(service)});
   if (columns.wide) {
-    const std::string& mode = service.spec().forwarding().mode();
+    const std::string& mode = service.status().forwarding_mode();
     append(row, {entry.provider(), number(entry.counters().flows_active()),
                  number(entry.counters().flows_opened())});
     append(row, traffic_of(entry.counters()));
     append(row, {number(entry.counters().drops()), mode.empty() ? "FULL_NAT" : mode,
-                 number(service.status().revision()), number(service.status().epoch())});
+                 delivery_of(service), number(service.status().revision()),
+                 number(service.status().epoch())});
   }
   row.push_back(state_of(service));
+  if (entry.has_report()) {
+    row.back() += fmt::format("; {}: {}", entry.report().reason(), entry.report().message());
+  }
+  return row;
+}
+
+// One that the gateway has not been asked to serve; all that is known is why.
+Row unserved_row(const v1::ServiceEntry& entry, ServiceColumns columns, std::size_t size) {
+  const auto& meta = entry.service().metadata();
+  Row row(size, "<none>");
+  std::size_t at = 0;
+  if (columns.namespaces) {
+    row[at++] = namespace_of(meta.namespace_());
+  }
+  row[at] = meta.name();
+  if (columns.wide) {
+    row[at + 7] = entry.provider();
+  }
+  row.back() = fmt::format("NotServed: {}: {}", entry.report().reason(), entry.report().message());
   return row;
 }
 
@@ -212,6 +236,9 @@ Table table_of(const v1::ListServicesResponse& response, ServiceColumns columns,
   Table table{service_header(columns), {}};
   for (const auto& entry : response.services()) {
     table.rows.push_back(service_row(entry, columns, now));
+  }
+  for (const auto& entry : response.unserved()) {
+    table.rows.push_back(unserved_row(entry, columns, table.header.size()));
   }
   return table;
 }
@@ -251,8 +278,9 @@ Table table_of(const v1::ListPortsResponse& response, bool wide) {
   Table table{{"NAME", "LINK", "MTU", "MAC", "TWIN", "DEVICE", "RX", "TX", "MISSED", "TX-DROPPED"},
               {}};
   if (wide) {
-    append(table.header, {"DRIVER", "RX-BYTES", "TX-BYTES", "RX-ERRORS", "TX-ERRORS", "PUNTED",
-                          "INJECTED", "OFFLOADS", "LINK-CHANGES", "HASHES", "ACCEPTED", "REFUSED"});
+    append(table.header,
+           {"DRIVER", "RX-BYTES", "TX-BYTES", "RX-ERRORS", "TX-ERRORS", "PUNTED", "INJECTED",
+            "OFFLOADS", "LINK-CHANGES", "HASHES", "ACCEPTED", "REFUSED", "RP-FILTER"});
   }
   table.header.emplace_back("STEERING");
   for (const auto& port : response.ports()) {
@@ -270,7 +298,8 @@ Table table_of(const v1::ListPortsResponse& response, bool wide) {
       append(row, {port.driver(), number(port.rx_bytes()), number(port.tx_bytes()),
                    number(port.rx_errors()), number(port.tx_errors()), number(port.punted()),
                    number(port.injected()), joined(port.offloads()), number(port.link_changes()),
-                   hashes_of(port), requests_of(port, true), requests_of(port, false)});
+                   hashes_of(port), requests_of(port, true), requests_of(port, false),
+                   number(port.rp_filter())});
     }
     row.push_back(port.steering());
     table.rows.push_back(std::move(row));
@@ -316,15 +345,6 @@ Table table_of(const v1::ListDropsResponse& response, bool wide) {
   return table;
 }
 
-Table table_of(const v1::ListProvidersResponse& response) {
-  Table table{{"NAME", "REVISION", "SERVICES"}, {}};
-  for (const auto& provider : response.providers()) {
-    table.rows.push_back(
-        {provider.name(), number(provider.revision()), number(provider.services())});
-  }
-  return table;
-}
-
 Table table_of(const v1::ListAddressPoolsResponse& response) {
   Table table{{"NAME", "ADDRESSES", "IN-USE", "AUTO-ASSIGN"}, {}};
   for (const auto& pool : response.pools()) {
@@ -334,11 +354,32 @@ Table table_of(const v1::ListAddressPoolsResponse& response) {
   return table;
 }
 
+// The age is the last time's, and of how many since when.
+Table table_of(const v1::ListEventsResponse& response, Time now) {
+  Table table{{"TYPE", "REASON", "AGE", "SERVICE", "MESSAGE"}, {}};
+  for (const auto& event : response.events()) {
+    const std::string age = age_of(event.last_seen(), now);
+    table.rows.push_back(
+        {event.type(), event.reason(),
+         event.count() < 2
+             ? age
+             : fmt::format("{} (x{} over {})", age, event.count(), age_of(event.first_seen(), now)),
+         event.has_service() ? text_of(event.service()) : "<none>", event.message()});
+  }
+  return table;
+}
+
 std::string text_of(const v1::GatewayStatus& status, Time now) {
   std::string text;
   add_line(text, "Gateway", status.name());
   add_line(text, "Version", status.version());
   add_line(text, "Up", age_of(status.started(), now));
+  add_line(text, "Role", status.draining() ? status.role() + ", draining" : status.role());
+  if (status.address_conflicts() != 0) {
+    add_line(text, "Conflicts",
+             fmt::format("{} claims of our addresses by others; see get events",
+                         status.address_conflicts()));
+  }
   add_line(text, "Epoch", number(status.epoch()));
   add_line(text, "Services", number(status.services()));
   add_line(text, "Backends", number(status.backends()));

@@ -30,10 +30,16 @@ struct ServiceColumns {
 [[nodiscard]] Table table_of(const v1::ListFlowsResponse& response, bool wide);
 // Reasons that never happened are shown only when wide.
 [[nodiscard]] Table table_of(const v1::ListDropsResponse& response, bool wide);
-[[nodiscard]] Table table_of(const v1::ListProvidersResponse& response);
+// As "used/bound" where there is a quota; wide: those of namespaces too.
+[[nodiscard]] Table table_of(const v1::ListProvidersResponse& response, bool wide);
 [[nodiscard]] Table table_of(const v1::ListAddressPoolsResponse& response);
 
+[[nodiscard]] Table table_of(const v1::ListEventsResponse& response, Time now);
+
 [[nodiscard]] std::string text_of(const v1::GatewayStatus& status, Time now);
+// As `describe` prints it.
+[[nodiscard]] std::string describe_text(const v1::Service& service,
+                                        const v1::ListEventsResponse& events, Time now);
 [[nodiscard]] std::string text_of(const v1::ExplainResponse& response);
 
 // "web", or "shop/web" outside of the namespace "default".

@@ -2,9 +2,13 @@
 #include "controlplane/client/channel.h"
 
 #include <fmt/format.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
+#include <fstream>
 #include <string_view>
 #include <sys/un.h>
+#include <utility>
 
 namespace sluice::client {
 namespace {
@@ -12,18 +16,54 @@ namespace {
 constexpr std::string_view kUnix = "unix:";
 // Details of an error travel in the trailer. gRPC lets 8 KiB through, which is some 80 faults.
 constexpr int kMetadataBytesMax = 16 << 20;
+constexpr unsigned kRefreshSeconds = 5;
+// gRPC waits ever longer before it tries to connect again, two minutes in the end, and until then
+// every call fails at once: a gateway that is back would not be seen.
+constexpr int kReconnectMs = 250;
+constexpr int kReconnectMaxMs = 2'000;
+
+// There is no TCP in the clear.
+std::string fault_of_tcp(std::string_view server, const TlsFiles& tls) {
+  const std::size_t colon = server.rfind(':');
+  const std::string_view digits = colon == std::string_view::npos ? "" : server.substr(colon + 1);
+  const bool is_port = !digits.empty() && digits.size() <= 5 &&
+                       digits.find_first_not_of("0123456789") == std::string_view::npos;
+  if (colon == 0 || !is_port) {
+    return fmt::format("'{}' is no address; write unix:PATH or HOST:PORT", server);
+  }
+  for (const auto& [what, file] :
+       {std::pair("certificate authority", &tls.authority),
+        std::pair("client certificate", &tls.certificate), std::pair("client key", &tls.key)}) {
+    if (file->empty()) {
+      return fmt::format("'{}': over TCP a {} is needed; name its file", server, what);
+    }
+    if (!std::ifstream(*file)) {
+      return fmt::format("'{}': the {} {} cannot be read", server, what, *file);
+    }
+  }
+  return {};
+}
+
+std::shared_ptr<grpc::ChannelCredentials> tls_credentials(const TlsFiles& tls) {
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  options.set_certificate_provider(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          tls.key, tls.certificate, tls.authority, kRefreshSeconds));
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  return grpc::experimental::TlsCredentials(options);
+}
 
 // Why `server` is no address, or an empty text.
-std::string fault_of(std::string_view server) {
+std::string fault_of(std::string_view server, const TlsFiles& tls) {
   if (server.empty()) {
-    return "the server's address is empty; expected unix:PATH";
+    return "the server's address is empty; expected unix:PATH or HOST:PORT";
   }
   if (server.starts_with('/')) {
     return fmt::format("'{}' is no address; write unix:{}", server, server);
   }
   if (!server.starts_with(kUnix)) {
-    return fmt::format(
-        "'{}': only Unix sockets (unix:PATH) are served; TCP comes with mutual TLS, later", server);
+    return fault_of_tcp(server, tls);
   }
   std::string_view path = server.substr(kUnix.size());
   if (path.starts_with("//")) {
@@ -41,9 +81,9 @@ std::string fault_of(std::string_view server) {
 
 }  // namespace
 
-Connection connect(const std::string& server) {
+Connection connect(const std::string& server, const TlsFiles& tls) {
   Connection connection;
-  connection.fault = fault_of(server);
+  connection.fault = fault_of(server, tls);
   if (!connection.fault.empty()) {
     return connection;
   }
@@ -51,8 +91,11 @@ Connection connect(const std::string& server) {
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  connection.channel =
-      grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  const auto credentials =
+      server.starts_with(kUnix) ? grpc::InsecureChannelCredentials() : tls_credentials(tls);
+  connection.channel = grpc::CreateCustomChannel(server, credentials, arguments);
   return connection;
 }
 

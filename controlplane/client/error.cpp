@@ -13,6 +13,7 @@ namespace sluice::client {
 namespace {
 
 constexpr std::string_view kCommittedNotConfirmed = "COMMITTED_NOT_CONFIRMED";
+constexpr std::string_view kOverQuota = "OVER_QUOTA";
 
 constexpr std::array<std::string_view, 17> kCodeNames = {
     "OK",
@@ -59,6 +60,10 @@ bool Error::is_unreachable() const {
 
 bool Error::is_committed_not_confirmed() const {
   return code == grpc::StatusCode::DEADLINE_EXCEEDED && reason == kCommittedNotConfirmed;
+}
+
+bool Error::is_over_quota() const {
+  return code == grpc::StatusCode::RESOURCE_EXHAUSTED && reason == kOverQuota;
 }
 
 Error error_of(const grpc::Status& status) {

@@ -29,12 +29,15 @@ struct Error {
   std::string message;
   std::vector<FieldViolation> violations;
   std::vector<Resource> resources;
-  std::string reason;  // of google.rpc.ErrorInfo: "COMMITTED_NOT_CONFIRMED"; or empty
+  std::string reason;  // of google.rpc.ErrorInfo: "COMMITTED_NOT_CONFIRMED", "OVER_QUOTA"; or empty
 
   // Nobody answered: the call may not have reached the gateway.
   [[nodiscard]] bool is_unreachable() const;
   // The write is in force, but not every lcore has reported to have seen it.
   [[nodiscard]] bool is_committed_not_confirmed() const;
+  // Without the services that the violations name the write would be accepted; the same one again
+  // would not. RESOURCE_EXHAUSTED for another reason is the gateway's, and may be over at once.
+  [[nodiscard]] bool is_over_quota() const;
 };
 
 // `status` is not OK. Details that cannot be read are left out; code and message always remain.

@@ -20,7 +20,7 @@
 
 namespace sluice::manifest {
 
-inline constexpr std::string_view kApiVersion = "sluice.dev/v1";
+inline constexpr std::string_view kApiVersion = "v1";
 inline constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
 // Bounds what one text can cost: aliases let a short one describe a very long one.
 inline constexpr std::size_t kValuesMax = std::size_t{4} << 20;

@@ -44,6 +44,7 @@ struct AddressPool {
   [[nodiscard]] bool contains(const IpAddress& address) const;
   // Granted to such a service.
   [[nodiscard]] bool serves(const std::string& provider, const Service& service) const;
+  friend bool operator==(const AddressPool&, const AddressPool&) = default;
 };
 
 // What addresses services of this gateway may have.

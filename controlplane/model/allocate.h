@@ -14,6 +14,7 @@ namespace sluice::model {
 
 // Annotations of a Service.
 inline constexpr const char* kAddressPoolAnnotation = "sluice.dev/address-pool";
+inline constexpr const char* kExposeExternalNameAnnotation = "sluice.dev/expose-external-name";
 inline constexpr const char* kSharedIpAnnotation = "sluice.dev/allow-shared-ip";
 
 // Chooses VIPs from pools: the lowest free address of the first pool that a service may have.

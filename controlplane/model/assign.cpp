@@ -2,6 +2,7 @@
 // Desired: which addresses a service may have, which it gets when it leaves that to the gateway,
 // and who may share one.
 #include "controlplane/model/desired.h"
+#include "controlplane/model/validate.h"
 
 #include <absl/container/flat_hash_set.h>
 #include <algorithm>
@@ -75,9 +76,13 @@ std::string sharing_key(const Service& service) {
   return at == service.annotations.end() ? "" : at->second;
 }
 
-Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants)
+Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants, NodePorts node_ports,
+                 const std::vector<ProviderTerms>& terms)
     : reserved_(std::move(reserved)),
       grants_(std::move(grants)),
+      backend_ranges_(terms),
+      quotas_(terms),
+      node_ports_(std::move(node_ports)),
       allocator_(grants_.pools),
       cluster_allocator_(
           grants_.cluster_ips.empty()
@@ -87,8 +92,11 @@ Desired::Desired(std::set<IpAddress> reserved, AddressGrants grants)
 
 void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                                Faults& faults) const {
+  assign_node_ports(transaction, faults);
+  keep_resolved(transaction);
   Taken taken;  // made when somebody needs it: a transaction may name a million addresses
   std::map<std::string, Peers> peers;
+  std::vector<Waiting> waiting;
   auto chosen = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>();
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     Service& service = transaction.upsert[i];
@@ -102,6 +110,9 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
           return others(address) || chosen->contains(address);
         };
       }
+      if (waits(transaction.provider, service.name)) {
+        waiting.push_back({i, leaves_vips(service), leaves_cluster_ips(service)});
+      }
       choose_all(transaction.provider, service, taken, sharers);
       for (const FrontendAddress& frontend : frontends_of(service)) {
         chosen->insert(frontend.address);
@@ -111,24 +122,73 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
       sharers.push_back(&service);
     }
   }
+  keep_waiting(transaction, waiting);
+}
+
+// A name's addresses are not the writer's; what was found so far goes on.
+void Desired::keep_resolved(Transaction& transaction) const {
+  for (Service& service : transaction.upsert) {
+    const Stored* before =
+        service.external_name.empty() ? nullptr : find(transaction.provider, service.name);
+    if (before != nullptr && before->service.external_name == service.external_name) {
+      service.endpoints = before->service.endpoints;
+    }
+  }
+}
+
+Desired::Resolved Desired::set_resolved(const std::string& provider, const ServiceName& name,
+                                        const std::vector<IpAddress>& addresses,
+                                        const std::function<bool(const Service&)>& fits) {
+  Stored& stored = providers_.at(provider).services.at(name);
+  std::vector<Endpoint> endpoints;
+  for (const IpAddress& address : addresses) {
+    // A name's owner may write what he likes: loopback, an address of the gateway's own, or one of
+    // another provider's backends.
+    if (is_usable_unicast(address) && !holders_.contains(address) && !reserved_.contains(address) &&
+        backend_ranges_.allows(provider, address)) {
+      endpoints.emplace_back().address = address;
+    }
+  }
+  if (endpoints == stored.service.endpoints) {
+    return Resolved::kSame;
+  }
+  Service next = stored.service;
+  next.endpoints = std::move(endpoints);
+  if (!fits(next)) {
+    return Resolved::kTooMany;
+  }
+  forget(provider, stored.service);
+  stored.service = std::move(next);
+  remember(provider, stored.service);
+  return Resolved::kChanged;
 }
 
 bool Desired::leaves_a_choice(const Service& service) const {
-  return leaves_vips(service) ||
-         (service.cluster_ips.empty() && !cluster_allocator_.pools().empty());
+  return leaves_vips(service) || leaves_cluster_ips(service);
 }
 
 // From pools, if there are any.
 bool Desired::leaves_vips(const Service& service) const {
-  return service.type == ServiceType::kLoadBalancer &&
-         (service.vips_chosen || !asks_for_vips(service)) && !allocator_.pools().empty();
+  return has_vips(service) && (service.vips_chosen || !asks_for_vips(service)) &&
+         !allocator_.pools().empty();
+}
+
+bool Desired::leaves_cluster_ips(const Service& service) const {
+  return service.type != ServiceType::kExternalName && service.cluster_ips.empty() &&
+         !cluster_allocator_.pools().empty();
 }
 
 // Why it has no address at all, whatever is free.
 std::string Desired::why_nowhere(const Service& service) const {
-  const bool nowhere = service.type == ServiceType::kClusterIp && service.external_ips.empty() &&
-                       cluster_allocator_.pools().empty();
-  return nowhere ? "this gateway has no clusterIpRanges and the service no externalIPs" : "";
+  if (has_vips(service) || !service.external_ips.empty() || !cluster_allocator_.pools().empty()) {
+    return "";
+  }
+  if (service.type == ServiceType::kClusterIp) {
+    return "this gateway has no clusterIpRanges and the service no externalIPs";
+  }
+  return node_ports_.served_anywhere()
+             ? ""
+             : "this gateway serves node ports nowhere; give it nodePortAddresses";
 }
 
 void Desired::check_grants(const std::string& provider, const Service& service,
@@ -138,8 +198,7 @@ void Desired::check_grants(const std::string& provider, const Service& service,
                 faults);
   check_granted(service.external_ips, grants_.external_ips, spec + ".externalIPs",
                 "externalIpRanges", faults);
-  if (service.type == ServiceType::kLoadBalancer && !asks_for_vips(service) &&
-      allocator_.pools().empty()) {
+  if (has_vips(service) && !asks_for_vips(service) && allocator_.pools().empty()) {
     faults.add(spec + ".loadBalancerIPs",
                "no address is given and this gateway has no address pools; name at least one, "
                "or configure addressPools");
@@ -161,7 +220,7 @@ Desired::Taken Desired::others_addresses(const Transaction& transaction,
   }
   return [this, named](const IpAddress& address) {
     return named->contains(address) || reserved_.contains(address) ||
-           endpoint_uses_.contains(address);
+           endpoint_uses_.contains(address) || node_ports_.is_node(address);
   };
 }
 
@@ -303,7 +362,7 @@ void Desired::choose_all(const std::string& provider, Service& service, const Ta
     choose({allocator_, &Service::vips}, provider, service, taken, peers);
     service.vips_chosen = true;
   }
-  if (service.cluster_ips.empty() && !cluster_allocator_.pools().empty()) {
+  if (leaves_cluster_ips(service)) {
     choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken, {});
   }
 }
@@ -357,6 +416,10 @@ std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
       if (next.pending.why.empty()) {
         pending_.erase(key);
       }
+      continue;
+    }
+    if (const std::string why = why_over_quota(key.first, stored.service, next); !why.empty()) {
+      stored.service.pending.why = why;
       continue;
     }
     if (!fits(key.first, next)) {

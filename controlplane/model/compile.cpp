@@ -10,6 +10,7 @@
 namespace sluice::model {
 namespace {
 
+// 0: the endpoint is not behind this port.
 std::uint16_t target_of(const Endpoint& endpoint, const ServicePortSpec& port) {
   const auto at = endpoint.ports.find(port.name);
   return at == endpoint.ports.end() ? port.target_port : at->second;
@@ -18,22 +19,15 @@ std::uint16_t target_of(const Endpoint& endpoint, const ServicePortSpec& port) {
 bool is_ready(const Endpoint& endpoint) {
   return endpoint.conditions.ready.value_or(true);
 }
+bool is_selected(const Endpoint& endpoint, const std::map<std::string, std::string>& selector) {
+  return std::all_of(selector.begin(), selector.end(), [&](const auto& wanted) {
+    return std::binary_search(endpoint.labels.begin(), endpoint.labels.end(),
+                              std::pair<std::string, std::string>(wanted));
+  });
+}
 bool serves_while_terminating(const Endpoint& endpoint) {
   return endpoint.conditions.serving.value_or(true) &&
          endpoint.conditions.terminating.value_or(false);
-}
-
-// Both families of a service that it has addresses of.
-std::vector<Family> families_of(const Service& service) {
-  const std::vector<FrontendAddress> frontends = frontends_of(service);
-  std::vector<Family> families;
-  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    if (std::any_of(frontends.begin(), frontends.end(),
-                    [&](const FrontendAddress& f) { return f.address.family == family; })) {
-      families.push_back(family);
-    }
-  }
-  return families;
 }
 
 bool before_in_order(const IpAddress& address, std::uint16_t port, const IpAddress& other,
@@ -47,7 +41,7 @@ std::vector<const Endpoint*> members_of(const Service& service, const ServicePor
   std::vector<const Endpoint*> members;
   members.reserve(service.endpoints.size());
   for (const Endpoint& endpoint : service.endpoints) {
-    if (endpoint.address.family == family) {
+    if (endpoint.address.family == family && target_of(endpoint, spec) != 0) {
       members.push_back(&endpoint);
     }
   }
@@ -94,14 +88,21 @@ void match(const std::vector<const Endpoint*>& members, const ServicePortSpec& s
 
 }  // namespace
 
-std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints) {
-  const bool any_ready = std::any_of(endpoints.begin(), endpoints.end(),
-                                     [](const Endpoint* e) { return is_ready(*e); });
+std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints,
+                                     const EndpointChoice& choice) {
+  const auto ready = [&](const Endpoint& endpoint) {
+    return is_selected(endpoint, choice.selector) &&
+           (choice.publish_not_ready || is_ready(endpoint));
+  };
+  const bool any_ready =
+      std::any_of(endpoints.begin(), endpoints.end(), [&](const Endpoint* e) { return ready(*e); });
   std::vector<Chosen> chosen;
   chosen.reserve(endpoints.size());
   for (const Endpoint* endpoint : endpoints) {
-    if (is_ready(*endpoint) || (!any_ready && serves_while_terminating(*endpoint))) {
-      chosen.push_back({true, is_ready(*endpoint) ? "" : "terminating, but no endpoint is ready"});
+    if (!is_selected(*endpoint, choice.selector)) {
+      chosen.push_back({false, "the selector does not match its labels"});
+    } else if (ready(*endpoint) || (!any_ready && serves_while_terminating(*endpoint))) {
+      chosen.push_back({true, ready(*endpoint) ? "" : "terminating, but no endpoint is ready"});
     } else if (endpoint->conditions.terminating.value_or(false)) {
       chosen.push_back({false, "terminating"});
     } else {
@@ -111,11 +112,10 @@ std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoin
   return chosen;
 }
 
-ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed,
-                                 AnswerPorts answer_ports)
+ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of)
     : seed_(maglev_seed),
       limits_(limits),
-      answer_ports_(std::move(answer_ports)),
+      facts_of_(std::move(facts_of)),
       port_ids_(limits.service_ports),
       slots_(limits.bindings),
       incarnations_(limits.bindings, 0),
@@ -204,6 +204,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   port.name = spec.name;
   port.family = family;
   port.key = {spec.port, spec.protocol};
+  port.node_port = spec.node_port;
   port.resets = service.options.reset_on_removal;
   if (before != nullptr) {
     port.id = before->id;
@@ -217,7 +218,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   }
 
   const std::vector<const Endpoint*> members = members_of(service, spec, family);
-  const std::vector<Chosen> chosen = choose_endpoints(members);
+  const std::vector<Chosen> chosen = choose_endpoints(members, service.choice);
   auto made = std::make_shared<ServicePort>();
   made->id = port.id;
   made->mode = service.mode;
@@ -257,6 +258,13 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
     auto unfiltered = std::make_shared<ServicePort>(*made);
     unfiltered->allowed = nullptr;
     port.unfiltered = std::move(unfiltered);
+  }
+  port.on_cluster = port.unfiltered;
+  if (service.internal_local && made->maglev != nullptr) {  // else there is none anywhere
+    auto shut = std::make_shared<ServicePort>(*port.unfiltered);
+    shut->shut = true;
+    shut->maglev = nullptr;
+    port.on_cluster = std::move(shut);
   }
   port.port = std::move(made);
   return port;
@@ -354,12 +362,13 @@ void ServiceCompiler::place_frontends(const CompiledService& service) {
     if (service.mode == ForwardingMode::kDnat) {
       withdrawn_.dnat_is_back(port.id);
     }
+    place_node_port(port);
   }
   for (const FrontendAddress& frontend : service.frontends) {
     const IpAddress& vip = frontend.address;
     for (const CompiledPort& port : service.ports) {
       if (port.family == vip.family) {
-        frontends_[vip][port.key] = port.at(frontend);
+        frontends_[vip][port.key] = {port.at(frontend), frontend.kind == FrontendKind::kVip};
         withdrawn_.address_is_back(vip, port.id);
       }
     }
@@ -372,6 +381,7 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::ui
     if (service.mode == ForwardingMode::kDnat) {
       withdrawn_.keep_dnat(port.id, epoch);
     }
+    withdraw_node_port(port);
   }
   for (const FrontendAddress& frontend : service.frontends) {
     const IpAddress& vip = frontend.address;
@@ -381,7 +391,7 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::ui
     }
     for (const CompiledPort& port : service.ports) {
       const auto held = at->second.find(port.key);
-      if (held != at->second.end() && held->second == port.at(frontend)) {
+      if (held != at->second.end() && held->second.port == port.at(frontend)) {
         at->second.erase(held);
         withdrawn_.keep_address(vip, port.id, epoch);
       }
@@ -390,6 +400,25 @@ void ServiceCompiler::withdraw_frontends(const CompiledService& service, std::ui
       frontends_.erase(at);
     }
     changed_addresses_.insert(vip);
+  }
+}
+
+void ServiceCompiler::place_node_port(const CompiledPort& port) {
+  if (port.node_port == 0) {
+    return;
+  }
+  node_ports_.set(port.family, {port.node_port, port.key.protocol},
+                  std::make_shared<NodePort>(NodePort{port.port, port.unfiltered}));
+  node_ports_changed_ = true;
+}
+
+// Another service of the same transaction may have it by now.
+void ServiceCompiler::withdraw_node_port(const CompiledPort& port) {
+  const PortKey key{port.node_port, port.key.protocol};
+  const NodePort* held = port.node_port == 0 ? nullptr : node_ports_.find(port.family, key);
+  if (held != nullptr && held->on_vips == port.port) {
+    node_ports_.set(port.family, key, nullptr);
+    node_ports_changed_ = true;
   }
 }
 
@@ -410,12 +439,18 @@ std::shared_ptr<const AddressEntry> ServiceCompiler::entry_for(const IpAddress& 
     entry->kind = AddressKind::kWithdrawn;
     return entry;
   }
-  entry->kind = AddressKind::kVip;
-  entry->answer_ports = answer_ports_(vip);
-  for (const auto& [key, port] : at->second) {
-    entry->frontends.push_back({key, port});
-    entry->answers_echo = entry->answers_echo || port->maglev != nullptr;
+  const AddressFacts facts = facts_of_(vip);
+  bool any_vip = false;
+  bool any_usable = false;
+  for (const auto& [key, placed] : at->second) {
+    entry->frontends.push_back({key, placed.port});
+    any_vip = any_vip || placed.on_vip;
+    any_usable = any_usable || placed.port->maglev != nullptr;
   }
+  entry->kind = facts.is_node ? AddressKind::kNode : AddressKind::kVip;
+  entry->answer_ports = facts.answer_ports;
+  entry->answers_echo = any_usable && !facts.is_node && !facts.is_silent;
+  entry->serves_node_ports = facts.serves_node_ports && (facts.is_node || any_vip);
   return entry;
 }
 
@@ -428,6 +463,10 @@ ServiceCompiler::Built ServiceCompiler::build() {
   for (const IpAddress& vip : changed_addresses_) {
     built.addresses.push_back({vip, entry_for(vip)});
   }
+  if (std::exchange(node_ports_changed_, false)) {
+    built_node_ports_ = std::make_shared<NodePortTable>(node_ports_);
+  }
+  built.node_ports = built_node_ports_;
   built.disruptive = disruptive_;
   built.any_dnat = dnat_services_ != 0 || withdrawn_.keeps_dnat();
   built.new_ports = std::move(new_ports_);

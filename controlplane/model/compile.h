@@ -2,6 +2,7 @@
 #pragma once
 
 #include "controlplane/model/address_map.h"
+#include "controlplane/model/observed.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 #include "controlplane/model/slots.h"
@@ -9,6 +10,7 @@
 #include "dataplane/snapshot/snapshot.h"
 
 #include <absl/container/node_hash_map.h>
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -44,15 +46,18 @@ struct CompiledPort {
   std::string name;
   Family family = Family::kIpv4;
   PortKey key;
+  std::uint16_t node_port = 0;              // 0: none
   std::vector<CompiledEndpoint> endpoints;  // sorted by address and port
   std::shared_ptr<const ServicePort> port;
-  // The same without the service's source ranges, where these do not hold.
+  // The same without the service's source ranges, which do not hold on nodes; and for cluster
+  // addresses, where another traffic policy counts besides.
   std::shared_ptr<const ServicePort> unfiltered;
+  std::shared_ptr<const ServicePort> on_cluster;
   bool resets = false;  // what goes with an endpoint that is gone: its TCP flows
 
   [[nodiscard]] const std::shared_ptr<const ServicePort>& at(
       const FrontendAddress& frontend) const {
-    return frontend.is_filtered() ? port : unfiltered;
+    return frontend.is_filtered() ? port : on_cluster;
   }
 };
 
@@ -61,6 +66,12 @@ struct CompiledService {
   std::vector<CompiledPort> ports;
   ForwardingMode mode = ForwardingMode::kFullNat;
   std::uint32_t drain_deadline_ms = 0;  // 0: none
+
+  // Any port of it takes new flows.
+  [[nodiscard]] bool is_served() const {
+    return std::any_of(ports.begin(), ports.end(),
+                       [](const CompiledPort& each) { return each.port->maglev != nullptr; });
+  }
 };
 
 // Services -> the service side of a snapshot. Chooses among endpoints (KUBERNETES 2.2), assigns
@@ -69,13 +80,12 @@ struct CompiledService {
 // between calls; one thread.
 class ServiceCompiler {
  public:
-  // `answer_ports`: on which ports ARP/ND for an address is answered.
-  using AnswerPorts = std::function<std::uint16_t(const IpAddress&)>;
+  using FactsOf = std::function<AddressFacts(const IpAddress&)>;
   struct Limits {
     std::uint32_t service_ports;
     std::uint32_t bindings;
   };
-  ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, AnswerPorts answer_ports);
+  ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of);
 
   // Whether the ids and slots that these services of `provider` would take beside those they have
   // are there; nothing is changed.
@@ -88,7 +98,7 @@ class ServiceCompiler {
   void set_time(std::uint64_t now_ms) { now_ms_ = now_ms; }
   // Ends the flows of endpoints whose drain deadline is past. True when any was.
   bool expire_drains();
-  // Answer ports have changed for many: every VIP's entry is made again.
+  // Facts have changed for many: every address's entry is made again.
   void refresh_addresses();
 
   // Frees ids and slots that nothing uses any more, and what was kept for flows that outlived their
@@ -101,6 +111,7 @@ class ServiceCompiler {
   struct Built {
     std::shared_ptr<const BindingTable> bindings;
     std::vector<AddressTable::Change> addresses;
+    std::shared_ptr<const NodePortTable> node_ports;
     bool disruptive = false;                  // something was removed: policy_epoch
     bool any_dnat = false;                    // Snapshot::any_dnat
     std::vector<std::uint32_t> new_ports;     // ids whose counters start now
@@ -153,11 +164,13 @@ class ServiceCompiler {
   std::shared_ptr<const MaglevTable> maglev_for(const EndpointSet& endpoints);
   void sweep_tables();
   void place_frontends(const CompiledService& service);
+  void place_node_port(const CompiledPort& port);
+  void withdraw_node_port(const CompiledPort& port);
   void withdraw_frontends(const CompiledService& service, std::uint64_t epoch);
 
   std::uint64_t seed_;
   Limits limits_;
-  AnswerPorts answer_ports_;
+  FactsOf facts_of_;
   Slots port_ids_;
   Slots slots_;
   std::uint32_t dnat_services_ = 0;
@@ -168,7 +181,14 @@ class ServiceCompiler {
   std::set<Key> draining_;  // services with a deadline and endpoints it is not past for
   std::uint64_t now_ms_ = 0;
   std::unordered_map<std::uint32_t, Owner> owners_;
-  AddressMap<std::map<PortKey, std::shared_ptr<const ServicePort>>> frontends_;
+  // What is served at an address, and whether as a VIP.
+  struct Placed {
+    std::shared_ptr<const ServicePort> port;
+    bool on_vip = false;
+  };
+  AddressMap<std::map<PortKey, Placed>> frontends_;
+  NodePortTable node_ports_;
+  std::shared_ptr<const NodePortTable> built_node_ports_ = std::make_shared<NodePortTable>();
   Withdrawn withdrawn_;
   AddressMap<std::uint32_t> backends_;  // and how many bindings point there
   std::unordered_map<EndpointSet, std::weak_ptr<const MaglevTable>, EndpointSetHash> tables_;
@@ -179,6 +199,7 @@ class ServiceCompiler {
   // Since the last build().
   std::vector<BindingTable::Change> changed_bindings_;
   std::unordered_set<IpAddress> changed_addresses_;
+  bool node_ports_changed_ = false;
   bool disruptive_ = false;
   std::vector<IpAddress> new_backends_;
   std::vector<std::uint32_t> new_ports_;
@@ -186,12 +207,13 @@ class ServiceCompiler {
   std::shared_ptr<const BindingTable> bindings_;
 };
 
-// Which of `endpoints` take new flows (Cluster policy): the ready ones; when none is ready, those
-// that still serve while they terminate. Why not, for the others.
+// Which of `endpoints` take new flows (Cluster policy): the ready ones of those that are selected;
+// when none is ready, those that still serve while they terminate. Why not, for the others.
 struct Chosen {
   bool active = false;
   const char* reason = "";
 };
-std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints);
+std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints,
+                                     const EndpointChoice& choice = {});
 
 }  // namespace sluice::model

@@ -352,23 +352,6 @@ void check_ports(const ConfigInput& input, Config& config, Faults& faults) {
   check_one_method(config, faults);
 }
 
-std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_range(const std::string& text) {
-  const std::size_t dash = text.find('-');
-  if (dash == std::string::npos) {
-    return std::nullopt;
-  }
-  std::uint32_t first = 0;
-  std::uint32_t last = 0;
-  const char* end = text.data() + text.size();
-  const auto a = std::from_chars(text.data(), text.data() + dash, first);
-  const auto b = std::from_chars(text.data() + dash + 1, end, last);
-  if (a.ec != std::errc{} || a.ptr != text.data() + dash || b.ec != std::errc{} || b.ptr != end ||
-      first == 0 || last > 65'535 || first > last) {
-    return std::nullopt;
-  }
-  return std::pair{first, last + 1};
-}
-
 // Of a port without a twin; the kernel's own are seen at start.
 bool is_static(const IpAddress& address, const Config& config) {
   return std::any_of(config.ports.begin(), config.ports.end(), [&](const PortConfig& port) {
@@ -387,7 +370,7 @@ void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
     const std::string path = "snat[" + std::to_string(i) + "]";
     const auto address = parse_ip(input.snat[i].address);
     const std::string& text = input.snat[i].port_range;
-    const auto range = parse_range(text.empty() ? "1024-65535" : text);
+    const auto range = parse_port_range(text.empty() ? "1024-65535" : text);
     if (!address || !is_usable_unicast(*address)) {
       faults.add(path + ".address", "'" + input.snat[i].address + "' is not a unicast IP address");
     } else if (!taken.insert(*address).second) {
@@ -406,11 +389,48 @@ void check_snat(const ConfigInput& input, Config& config, Faults& faults) {
   }
 }
 
+// "192.0.2.1:5533", "[2001:db8::1]:5533", "0.0.0.0:5533".
+bool is_listening_address(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) {
+    return false;
+  }
+  std::string host = text.substr(0, colon);
+  const bool is_bracketed = host.starts_with('[') && host.ends_with(']');
+  host = is_bracketed ? host.substr(1, host.size() - 2) : host;
+  const auto address = parse_ip(host);
+  unsigned port = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
+  return address && address->is_ipv4() != is_bracketed && error == std::errc{} && stop == end &&
+         port >= 1 && port <= 65'535;
+}
+
+void check_tcp_api(const TcpApiInput& tcp, Faults& faults) {
+  if (tcp.empty()) {
+    return;
+  }
+  if (!is_listening_address(tcp.listen)) {
+    faults.add("api.tcp.listen",
+               "'" + tcp.listen + "' is not ADDRESS:PORT; write it like 192.0.2.1:5533");
+  }
+  for (const auto& [field, file] :
+       {std::pair("api.tcp.certificate", &tcp.certificate), std::pair("api.tcp.key", &tcp.key),
+        std::pair("api.tcp.clientAuthority", &tcp.client_authority)}) {
+    if (file->empty() || file->front() != '/') {
+      faults.add(field, "'" + *file + "' is not an absolute path; name a PEM file, as TCP is " +
+                            "served with certificates on both sides only");
+    }
+  }
+}
+
 void check_api(const ConfigInput& input, Config& config, Faults& faults) {
   const std::string listen = input.listen.empty() ? "unix:/run/sluice/sluice.sock" : input.listen;
+  check_tcp_api(input.tcp, faults);
+  config.tcp = input.tcp;
   if (listen.rfind("unix:", 0) != 0) {
-    faults.unimplemented.push_back(
-        {"api.listen", "'" + listen + "': TCP is not built yet; use unix:PATH"});
+    faults.add("api.listen", "'" + listen + "' is no Unix socket; use unix:PATH, and api.tcp to " +
+                                 "be reached over TCP");
     return;
   }
   config.socket_path = listen.substr(5);
@@ -421,7 +441,89 @@ void check_api(const ConfigInput& input, Config& config, Faults& faults) {
   }
 }
 
+// A node's address is never ours.
+void check_nodes(const ConfigInput& input, const Config& config, Faults& faults) {
+  for (std::size_t i = 0; i < input.node_addresses.size(); ++i) {
+    const auto node = parse_ip(input.node_addresses[i]);
+    const auto is_node = [&](const SnatAddress& snat) { return snat.address == node; };
+    if (node && (is_static(*node, config) ||
+                 std::any_of(config.snat.begin(), config.snat.end(), is_node))) {
+      faults.add("nodeAddresses[" + std::to_string(i) + "]",
+                 "'" + input.node_addresses[i] + "' is an address of this gateway; a node has " +
+                     "one of its own");
+    }
+  }
+}
+
+void check_announcing(const ConfigInput& input, Config& config, Faults& faults) {
+  config.announce = input.announce == "none"     ? Announce::kNone
+                    : input.announce == "routes" ? Announce::kRoutes
+                                                 : Announce::kL2;
+  if (config.announce == Announce::kL2 && !input.announce.empty() && input.announce != "l2") {
+    faults.add("announce", "'" + input.announce + "' is unknown; use l2, routes or none");
+  }
+  config.standby = input.role == "standby";
+  if (!config.standby && !input.role.empty() && input.role != "active") {
+    faults.add("role", "'" + input.role + "' is unknown; use active or standby");
+  }
+  constexpr std::uint32_t kOwnFirst = 253;  // RT_TABLE_DEFAULT, _MAIN and _LOCAL
+  constexpr std::uint32_t kOwnLast = 255;
+  if (input.announce_table >= kOwnFirst && input.announce_table <= kOwnLast) {
+    faults.add("announceTable", std::to_string(input.announce_table) +
+                                    " is a table of the kernel's own; use another, such as 5533");
+  } else if (input.announce_table != 0 && config.announce != Announce::kRoutes) {
+    faults.add("announceTable",
+               "there are routes with announce: routes alone; set that, or leave it out");
+  } else if (input.announce_table != 0) {
+    config.announce_table = input.announce_table;
+  }
+}
+
+void check_dns_servers(const ConfigInput& input, Config& config, Faults& faults) {
+  for (std::size_t i = 0; i < input.dns_servers.size(); ++i) {
+    const std::string& given = input.dns_servers[i];
+    if (parse_ip(given)) {
+      config.dns_servers.push_back(sluice::to_string(*parse_ip(given), 53));
+      continue;
+    }
+    const std::size_t colon = given.rfind(':');
+    std::string host = given.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) {
+      host = host.substr(1, host.size() - 2);
+    }
+    const auto address = parse_ip(host);
+    const auto port = colon == std::string::npos
+                          ? std::nullopt
+                          : parse_port_range(given.substr(colon + 1) + "-65535");
+    if (address && port) {
+      config.dns_servers.push_back(
+          sluice::to_string(*address, static_cast<std::uint16_t>(port->first)));
+    } else {
+      faults.add("dnsServers[" + std::to_string(i) + "]",
+                 "'" + given + "' is not ADDRESS or ADDRESS:PORT; write it like 192.0.2.53 or " +
+                     "[2001:db8::53]:5353");
+    }
+  }
+}
+
 }  // namespace
+
+std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_port_range(const std::string& text) {
+  const std::size_t dash = text.find('-');
+  if (dash == std::string::npos) {
+    return std::nullopt;
+  }
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  const char* end = text.data() + text.size();
+  const auto a = std::from_chars(text.data(), text.data() + dash, first);
+  const auto b = std::from_chars(text.data() + dash + 1, end, last);
+  if (a.ec != std::errc{} || a.ptr != text.data() + dash || b.ec != std::errc{} || b.ptr != end ||
+      first == 0 || last > 65'535 || first > last) {
+    return std::nullopt;
+  }
+  return std::pair{first, last + 1};
+}
 
 Result<Config> validate(const ConfigInput& input, unsigned cpus) {
   Faults faults;
@@ -431,6 +533,12 @@ Result<Config> validate(const ConfigInput& input, unsigned cpus) {
   check_ports(input, config, faults);
   check_snat(input, config, faults);
   config.grants = validate_grants(input, config.snat, faults);
+  config.providers = validate_providers(input.providers, faults);
+  config.node_ports = validate_node_ports(input, faults);
+  check_nodes(input, config, faults);
+  check_announcing(input, config, faults);
+  config.return_path = input.return_path;
+  check_dns_servers(input, config, faults);
   check_api(input, config, faults);
   static const std::set<std::string> kLevels{"error", "warning", "info", "debug"};
   config.log_level = input.log_level.empty() ? "info" : input.log_level;
@@ -452,14 +560,18 @@ std::optional<Fault> check_snat_dedicated(const Config& config,
     const SnatAddress& snat = config.snat[i];
     const bool shared = std::find(host_addresses.begin(), host_addresses.end(), snat.address) !=
                         host_addresses.end();
-    const bool disjoint = snat.port_end <= ephemeral_begin || snat.port_begin >= ephemeral_end;
+    const auto apart = [&](std::uint32_t begin, std::uint32_t end) {
+      return snat.port_end <= begin || snat.port_begin >= end;
+    };
+    const NodePortRange& nodes = config.node_ports.range;
+    const bool disjoint = apart(ephemeral_begin, ephemeral_end) && apart(nodes.begin, nodes.end);
     if (shared && !(config.snat_range_given[i] && disjoint)) {
       return Fault{"snat[" + std::to_string(i) + "].address",
                    sluice::to_string(snat.address) +
                        " is an address of this host too; use one that is nobody's, or give a "
                        "portRange outside ip_local_port_range (" +
                        std::to_string(ephemeral_begin) + "-" + std::to_string(ephemeral_end - 1) +
-                       ")"};
+                       ") and nodePortRange (" + to_string(nodes) + ")"};
     }
   }
   return std::nullopt;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "controlplane/model/address_pool.h"
+#include "controlplane/model/node_ports.h"
+#include "controlplane/model/providers.h"
 #include "controlplane/model/result.h"
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/idle_wait.h"
@@ -46,6 +48,12 @@ struct AddressPoolInput {
   std::vector<std::string> providers, namespaces;
   std::map<std::string, std::string> service_selector;
 };
+struct TcpApiInput {
+  std::string listen, certificate, key, client_authority;
+  [[nodiscard]] bool empty() const {
+    return listen.empty() && certificate.empty() && key.empty() && client_authority.empty();
+  }
+};
 struct ConfigInput {
   std::string name, memory, idle_sleep, idle_wait, unknown_port, listen, log_level;
   std::vector<std::uint32_t> lcores;
@@ -58,6 +66,16 @@ struct ConfigInput {
   std::vector<SnatInput> snat;
   std::vector<AddressPoolInput> address_pools;
   std::vector<std::string> cluster_ip_ranges, external_ip_ranges;
+  std::string node_port_range;
+  std::vector<std::string> node_port_addresses, node_addresses;
+  bool capture_node_addresses = false;
+  std::optional<bool> node_ports_on_vips;
+  std::string announce, role;
+  bool return_path = false;
+  std::vector<std::string> dns_servers;
+  std::uint32_t announce_table = 0;
+  TcpApiInput tcp;
+  std::vector<ProviderInput> providers;
 };
 
 struct InterfaceAddress {
@@ -93,6 +111,9 @@ struct PortConfig {
   Faces faces = Faces::kBoth;
 };
 
+// How the network learns where services' addresses are.
+enum class Announce : std::uint8_t { kNone, kL2, kRoutes };
+
 struct Config {
   std::string name;
   std::vector<unsigned> lcores;
@@ -113,7 +134,15 @@ struct Config {
   std::vector<SnatAddress> snat;
   std::vector<bool> snat_range_given;  // by index of snat
   AddressGrants grants;
+  std::vector<ProviderTerms> providers;
+  NodePorts node_ports;
+  Announce announce = Announce::kL2;
+  std::uint32_t announce_table = 5'533;
+  bool standby = false;  // at the start
+  bool return_path = false;
+  std::vector<std::string> dns_servers;  // "192.0.2.53:53", "[2001:db8::53]:53"
   std::string socket_path;
+  TcpApiInput tcp;  // empty: none
   std::string log_level;
 };
 
@@ -125,12 +154,15 @@ AddressGrants validate_grants(const ConfigInput& input, const std::vector<SnatAd
                               Faults& faults);
 
 // Faults a configuration has only beside this host: a SNAT address that the host has too needs a
-// port range of its own, outside the host's ephemeral ports [ephemeral_begin, ephemeral_end).
+// port range of its own, outside the host's ephemeral ports [ephemeral_begin, ephemeral_end) and
+// the node ports.
 std::optional<Fault> check_snat_dedicated(const Config& config,
                                           const std::vector<IpAddress>& host_addresses,
                                           std::uint32_t ephemeral_begin,
                                           std::uint32_t ephemeral_end);
 
+// "1024-65535" as [1024, 65536); nothing for anything else, port 0 included.
+std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_port_range(const std::string& text);
 // "120s", "100us", "2h4m"; nothing for anything else. Microseconds.
 std::optional<std::uint64_t> parse_duration_us(const std::string& text);
 // The shortest text that parse_duration_us reads as this again: "2h4m", "1500ms".

@@ -3,7 +3,9 @@
 
 #include "controlplane/model/validate.h"
 
+#include <absl/container/flat_hash_set.h>
 #include <algorithm>
+#include <string_view>
 
 namespace sluice::model {
 namespace {
@@ -62,35 +64,17 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   const auto at = providers_.find(transaction.provider);
   const Provider& provider = at == providers_.end() ? kNone : at->second;
   std::optional<Error> absent;
-  std::set<ServiceName> leaving;
-  for (std::size_t i = 0; i < transaction.remove.size(); ++i) {
-    const ServiceName& name = transaction.remove[i];
-    if (!provider.services.contains(name)) {
-      if (!absent) {
-        absent.emplace();
-        absent->code = Code::kNotFound;
-        absent->message =
-            "provider '" + transaction.provider + "' has no service " + to_string(name);
-      }
-      absent->faults.push_back({"delete[" + std::to_string(i) + "]", "no such service"});
-    }
-    leaving.insert(name);
-  }
+  check_removed(transaction, absent);
+  const std::set<ServiceName> leaving = this->leaving(transaction);
   std::set<ServiceName> moving = leaving;
   for (const Service& service : transaction.upsert) {
     moving.insert(service.name);
-  }
-  if (transaction.replace) {
-    for (const auto& [name, stored] : provider.services) {
-      if (moving.insert(name).second) {
-        leaving.insert(name);
-      }
-    }
   }
   std::optional<Error> taken;
   check_new(transaction, provider, taken);
   check_frontends(transaction, moving, faults, taken);
   check_backends(transaction, moving, faults);
+  check_backend_ranges(transaction, faults);
   if (absent && taken) {
     absent->faults.insert(absent->faults.end(), taken->faults.begin(), taken->faults.end());
   }
@@ -105,6 +89,9 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   }
   if (!faults.empty()) {
     return faults.to_error();
+  }
+  if (auto over = check_quotas(transaction, leaving)) {
+    return *std::move(over);
   }
   Plan plan;
   plan.provider = transaction.provider;
@@ -121,6 +108,40 @@ Result<Plan> Desired::plan(const Transaction& transaction, Faults faults) const 
   }
   plan.removed.assign(leaving.begin(), leaving.end());
   return plan;
+}
+
+void Desired::check_removed(const Transaction& transaction, std::optional<Error>& absent) const {
+  for (std::size_t i = 0; i < transaction.remove.size(); ++i) {
+    const ServiceName& name = transaction.remove[i];
+    if (find(transaction.provider, name) != nullptr) {
+      continue;
+    }
+    if (!absent) {
+      absent.emplace();
+      absent->code = Code::kNotFound;
+      absent->message = "provider '" + transaction.provider + "' has no service " + to_string(name);
+    }
+    absent->faults.push_back({"delete[" + std::to_string(i) + "]", "no such service"});
+  }
+}
+
+// Who is not there any more after it.
+std::set<ServiceName> Desired::leaving(const Transaction& transaction) const {
+  std::set<ServiceName> leaving(transaction.remove.begin(), transaction.remove.end());
+  const auto provider = providers_.find(transaction.provider);
+  if (!transaction.replace || provider == providers_.end()) {
+    return leaving;
+  }
+  absl::flat_hash_set<std::pair<std::string_view, std::string_view>> staying;
+  for (const Service& service : transaction.upsert) {
+    staying.emplace(service.name.space, service.name.name);
+  }
+  for (const auto& [name, stored] : provider->second.services) {
+    if (!staying.contains({name.space, name.name})) {
+      leaving.insert(name);
+    }
+  }
+  return leaving;
 }
 
 void Desired::check_new(const Transaction& transaction, const Provider& provider,
@@ -171,8 +192,12 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
     note_taken(path, to_string(key), holder->provider, holder->name,
                "choose another address or port", taken);
   };
+  std::map<PortKey, std::size_t> node_ports_here;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
+    for (std::size_t p = 0; p < service.ports.size(); ++p) {
+      check_node_port(transaction, i, p, moving, node_ports_here, faults, taken);
+    }
     const std::vector<FrontendAddress> frontends = frontends_of(service);
     check_sharing(transaction, i, frontends, moving, taken);
     for (std::size_t f = 0; f < frontends.size(); ++f) {
@@ -199,34 +224,29 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
   }
 }
 
-// Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself.
-void Desired::check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
-                             Faults& faults) const {
-  AddressMap<std::size_t> vips;
-  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
-    for (const FrontendAddress& frontend : frontends_of(transaction.upsert[i])) {
-      vips.emplace(frontend.address, i);
-    }
+// A node port has one holder in the whole gateway, by protocol.
+void Desired::check_node_port(const Transaction& transaction, std::size_t index, std::size_t port,
+                              const std::set<ServiceName>& moving,
+                              std::map<PortKey, std::size_t>& here, Faults& faults,
+                              std::optional<Error>& taken) const {
+  const ServicePortSpec& spec = transaction.upsert[index].ports[port];
+  if (spec.node_port == 0 || spec.protocol == 0) {
+    return;
   }
-  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
-    const std::vector<Endpoint>& endpoints = transaction.upsert[i].endpoints;
-    for (std::size_t e = 0; e < endpoints.size(); ++e) {
-      const IpAddress& address = endpoints[e].address;
-      std::string what;
-      if (const auto here = vips.find(address); here != vips.end()) {
-        what = here->second == i ? "a VIP of this service; it cannot be its own backend"
-                                 : "a VIP of " + upsert_path(here->second);
-      } else if (const Holder* holder = holder_of(address, transaction.provider, moving)) {
-        what = "a VIP of service " + to_string(holder->name) + " of provider '" + holder->provider +
-               "'";
-      } else if (reserved_.contains(address)) {
-        what = "a SNAT address of this gateway";
-      }
-      if (!what.empty()) {
-        faults.add(upsert_path(i) + ".spec.endpoints[" + std::to_string(e) + "].addresses[0]",
-                   "'" + sluice::to_string(address) + "' is " + what);
-      }
-    }
+  const PortKey key{spec.node_port, spec.protocol};
+  const std::string path =
+      upsert_path(index) + ".spec.ports[" + std::to_string(port) + "].nodePort";
+  const std::string what =
+      "node port " + std::to_string(key.port) + "/" + name_of_protocol(key.protocol);
+  const auto [other, fresh] = here.emplace(key, index);
+  if (!fresh && other->second != index) {
+    faults.add(path, what + " is in " + upsert_path(other->second) + " of this transaction too");
+  }
+  const auto held = node_port_holders_.find(key);
+  if (held != node_port_holders_.end() &&
+      (held->second.provider != transaction.provider || !moving.contains(held->second.name))) {
+    note_taken(path, what, held->second.provider, held->second.name,
+               "choose another, or leave it out", taken);
   }
 }
 
@@ -254,31 +274,8 @@ const Desired::Holder* Desired::holder_of(const IpAddress& vip, const std::strin
   return nullptr;
 }
 
-// The first by name that has this address among its endpoints and keeps it. Looked for only where
-// somebody uses the address, so that it costs nothing as a rule.
-std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
-                                                   const std::string& provider,
-                                                   const std::set<ServiceName>& moving) const {
-  if (!endpoint_uses_.contains(address)) {
-    return std::nullopt;
-  }
-  std::optional<Holder> first;
-  for (const auto& [name, state] : providers_) {
-    for (const auto& [service, stored] : state.services) {
-      const std::vector<Endpoint>& endpoints = stored.service.endpoints;
-      const bool stays = name != provider || !moving.contains(service);
-      const bool earlier = !first || (name == first->provider && service < first->name);
-      if (stays && earlier && std::any_of(endpoints.begin(), endpoints.end(), [&](const auto& e) {
-            return e.address == address;
-          })) {
-        first = Holder{name, service};
-      }
-    }
-  }
-  return first;
-}
-
 void Desired::forget(const std::string& provider, const Service& service) {
+  quotas_.remove(provider, service);
   if (!pending_.empty()) {
     pending_.erase({provider, service.name});
   }
@@ -286,6 +283,12 @@ void Desired::forget(const std::string& provider, const Service& service) {
     const auto uses = endpoint_uses_.find(endpoint.address);
     if (uses != endpoint_uses_.end() && --uses->second == 0) {
       endpoint_uses_.erase(uses);
+    }
+  }
+  for (const ServicePortSpec& port : service.ports) {
+    const auto held = node_port_holders_.find({port.node_port, port.protocol});
+    if (held != node_port_holders_.end() && held->second == Holder{provider, service.name}) {
+      node_port_holders_.erase(held);
     }
   }
   const std::string key = sharing_key(service);
@@ -313,11 +316,18 @@ void Desired::forget(const std::string& provider, const Service& service) {
 }
 
 void Desired::remember(const std::string& provider, const Service& service) {
+  quotas_.add(provider, service);
   if (!service.pending.why.empty()) {
     pending_.emplace(provider, service.name);
   }
   for (const Endpoint& endpoint : service.endpoints) {
     ++endpoint_uses_[endpoint.address];
+  }
+  for (const ServicePortSpec& port : service.ports) {
+    if (port.node_port != 0) {
+      node_port_holders_.insert_or_assign({port.node_port, port.protocol},
+                                          Holder{provider, service.name});
+    }
   }
   const std::string key = sharing_key(service);
   for (const auto& [vip, kind] : frontends_of(service)) {
@@ -347,7 +357,9 @@ std::uint64_t Desired::commit(const Plan& plan, Transaction transaction) {
   for (const auto* some : {&plan.changed, &plan.created}) {
     for (const Brought& brought : *some) {
       stored.push_back(&provider.services[brought.name]);
-      forget(plan.provider, stored.back()->service);
+      if (some == &plan.changed) {
+        forget(plan.provider, stored.back()->service);
+      }
     }
   }
   // Only now: what one of them gave up another may have taken over.
@@ -373,6 +385,16 @@ std::size_t Desired::services() const {
     count += provider.services.size();
   }
   return count;
+}
+
+std::optional<std::pair<std::string, ServiceName>> Desired::service_at(
+    const IpAddress& address) const {
+  const auto held = holders_.find(address);
+  if (held == holders_.end() || held->second.empty()) {
+    return std::nullopt;
+  }
+  const Holder& holder = held->second.begin()->second;
+  return std::pair(holder.provider, holder.name);
 }
 
 const Desired::Stored* Desired::find(const std::string& provider, const ServiceName& name) const {

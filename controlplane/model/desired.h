@@ -3,6 +3,9 @@
 
 #include "controlplane/model/address_map.h"
 #include "controlplane/model/allocate.h"
+#include "controlplane/model/backend_ranges.h"
+#include "controlplane/model/node_ports.h"
+#include "controlplane/model/quota.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
@@ -47,6 +50,10 @@ struct Plan {
   [[nodiscard]] bool empty() const { return created.empty() && changed.empty() && removed.empty(); }
 };
 
+// The reason of an error about quotas: a write of less may be accepted, and the same one again once
+// something else is gone; waiting alone does not help.
+inline constexpr const char* kOverQuota = "OVER_QUOTA";
+
 // Its value of kSharedIpAnnotation; empty: it shares with nobody.
 [[nodiscard]] std::string sharing_key(const Service& service);
 
@@ -63,11 +70,14 @@ class Desired {
     absl::node_hash_map<ServiceName, Stored> services;  // in no order
   };
   // `reserved`: addresses no VIP may be, the gateway's own SNAT addresses.
-  explicit Desired(std::set<IpAddress> reserved = {}, AddressGrants grants = {});
+  explicit Desired(std::set<IpAddress> reserved = {}, AddressGrants grants = {},
+                   NodePorts node_ports = {}, const std::vector<ProviderTerms>& terms = {});
 
-  // Gives the services of a transaction the addresses that they leave to the gateway, those they
-  // have as far as they may keep them; who cannot have any is left pending. Faults: addresses asked
-  // for that are not granted. `hosts`: the host's own addresses.
+  // Gives the services of a transaction the addresses and node ports that they leave to the
+  // gateway, those they have as far as they may keep them; who cannot have any address is left
+  // pending, and who was pending and would go over a quota with one remains so. Faults: addresses
+  // and node ports asked for that are not to be had here, and that no node port is left. `hosts`:
+  // the host's own addresses.
   void assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                         Faults& faults) const;
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
@@ -78,9 +88,19 @@ class Desired {
       const std::vector<IpAddress>& hosts, bool all_reasons,
       const std::function<bool(const std::string&, const Service&)>& fits);
 
+  // The addresses that the name of this service, which is there, has now, sorted: those that can be
+  // backends become its endpoints, when `fits` agrees. Its provider has written nothing, so its
+  // revision stays.
+  enum class Resolved { kSame, kChanged, kTooMany };
+  Resolved set_resolved(const std::string& provider, const ServiceName& name,
+                        const std::vector<IpAddress>& addresses,
+                        const std::function<bool(const Service&)>& fits);
+
   // INVALID_ARGUMENT with every fault, `faults` found elsewhere first; ALREADY_EXISTS naming the
   // holder of a frontend, ABORTED for another revision, NOT_FOUND for a service to remove that is
-  // not there. A transaction whose services are faulty by themselves may be asked about too.
+  // not there. RESOURCE_EXHAUSTED with reason kOverQuota and a fault for each service that would go
+  // over a quota, of a transaction that is good otherwise. A transaction whose services are faulty
+  // by themselves may be asked about too.
   [[nodiscard]] Result<Plan> plan(const Transaction& transaction, Faults faults = {}) const;
   // Does what was planned for `transaction` against this very state, and takes its services;
   // returns the provider's new revision, which is the old one when the plan is empty.
@@ -88,8 +108,12 @@ class Desired {
 
   [[nodiscard]] const std::map<std::string, Provider>& providers() const { return providers_; }
   [[nodiscard]] const Allocator& allocator() const { return allocator_; }
+  [[nodiscard]] const Quotas& quotas() const { return quotas_; }
   [[nodiscard]] std::uint64_t revision(const std::string& provider) const;
   [[nodiscard]] std::size_t services() const;
+  // One that has this address, with its provider.
+  [[nodiscard]] std::optional<std::pair<std::string, ServiceName>> service_at(
+      const IpAddress& address) const;
   [[nodiscard]] const Stored* find(const std::string& provider, const ServiceName& name) const;
 
  private:
@@ -135,9 +159,18 @@ class Desired {
                   const Peers& peers) const;
   [[nodiscard]] bool leaves_a_choice(const Service& service) const;
   [[nodiscard]] bool leaves_vips(const Service& service) const;
+  [[nodiscard]] bool leaves_cluster_ips(const Service& service) const;
+  void keep_resolved(Transaction& transaction) const;
   [[nodiscard]] std::string why_nowhere(const Service& service) const;
   [[nodiscard]] Taken others_addresses(const Transaction& transaction,
                                        const std::vector<IpAddress>& hosts) const;
+  void assign_node_ports(Transaction& transaction, Faults& faults) const;
+  void keep_node_ports(Transaction& transaction) const;
+  [[nodiscard]] std::uint16_t node_port_before(const std::string& provider, const Service& service,
+                                               PortKey port) const;
+  void check_node_port(const Transaction& transaction, std::size_t index, std::size_t port,
+                       const std::set<ServiceName>& moving, std::map<PortKey, std::size_t>& here,
+                       Faults& faults, std::optional<Error>& taken) const;
   void check_names(const Transaction& transaction, Faults& faults) const;
   static void check_new(const Transaction& transaction, const Provider& provider,
                         std::optional<Error>& taken);
@@ -145,6 +178,23 @@ class Desired {
                        Faults& faults, std::optional<Error>& taken) const;
   void check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
                       Faults& faults) const;
+  void check_backend_ranges(const Transaction& transaction, Faults& faults) const;
+  [[nodiscard]] std::set<ServiceName> leaving(const Transaction& transaction) const;
+  void check_removed(const Transaction& transaction, std::optional<Error>& absent) const;
+  [[nodiscard]] std::vector<Excess> excess_of(const Transaction& transaction,
+                                              const std::set<ServiceName>& leaving) const;
+  [[nodiscard]] std::optional<Error> check_quotas(const Transaction& transaction,
+                                                  const std::set<ServiceName>& leaving) const;
+  [[nodiscard]] bool waits(const std::string& provider, const ServiceName& name) const;
+  // A service of a transaction that is there and waits, and which of its addresses were chosen now.
+  struct Waiting {
+    std::size_t index = 0;
+    bool vips = false;
+    bool cluster_ips = false;
+  };
+  void keep_waiting(Transaction& transaction, const std::vector<Waiting>& waiting) const;
+  [[nodiscard]] std::string why_over_quota(const std::string& provider, const Service& before,
+                                           const Service& after) const;
   [[nodiscard]] const Holder* holder_of(const FrontendKey& key) const;
   [[nodiscard]] const Holder* holder_of(const IpAddress& vip, const std::string& provider,
                                         const std::set<ServiceName>& moving) const;
@@ -156,6 +206,9 @@ class Desired {
 
   std::set<IpAddress> reserved_;
   AddressGrants grants_;
+  BackendRanges backend_ranges_;
+  Quotas quotas_;
+  NodePorts node_ports_;
   Allocator allocator_;                                    // of VIPs
   Allocator cluster_allocator_;                            // of cluster addresses
   std::set<std::pair<std::string, ServiceName>> pending_;  // provider, name
@@ -164,6 +217,7 @@ class Desired {
   std::map<std::pair<std::string, std::string>, std::set<IpAddress>> shared_;
   std::map<std::string, Provider> providers_;
   AddressMap<Holders> holders_;              // of frontends, by VIP
+  Holders node_port_holders_;                // of node ports, the same on all addresses
   AddressMap<std::uint32_t> endpoint_uses_;  // how many endpoints have it
 };
 

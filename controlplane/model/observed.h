@@ -39,4 +39,12 @@ struct KernelNeighbour {
   friend bool operator==(const KernelNeighbour&, const KernelNeighbour&) = default;
 };
 
+// What the gateway's place in the network makes of a service's address.
+struct AddressFacts {
+  std::uint16_t answer_ports = 0;  // bit per port on which ARP/ND for it is answered
+  bool is_node = false;            // of a node that is routed through the gateway
+  bool is_silent = false;          // the gateway is on standby: no echo of it is answered
+  bool serves_node_ports = false;  // if it is a VIP or a node's
+};
+
 }  // namespace sluice::model

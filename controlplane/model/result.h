@@ -17,6 +17,7 @@ enum class Code {
   kNotFound,
   kDeadlineExceeded,
   kResourceExhausted,
+  kFailedPrecondition,
   kUnavailable,
 };
 

@@ -4,6 +4,7 @@
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/services.h"
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <map>
@@ -43,6 +44,7 @@ struct ServicePortInput {
   std::string protocol;
   std::int64_t port = 0;
   std::int64_t target_port = 0;
+  std::int64_t node_port = 0;
   std::string app_protocol;
 };
 
@@ -55,6 +57,7 @@ struct EndpointInput {
   std::string network;
   std::map<std::string, std::int64_t> ports;
   std::optional<std::int64_t> weight;
+  std::map<std::string, std::string> labels{};
 };
 
 struct ServiceInput {
@@ -69,12 +72,17 @@ struct ServiceInput {
   std::vector<std::string> external_ips;
   std::vector<std::string> ip_families;
   std::string ip_family_policy;
+  std::optional<bool> allocate_node_ports;
   std::string mode;
   std::string network;
   std::string no_endpoints;
   std::string session_affinity;
   std::string external_traffic_policy;
   std::string internal_traffic_policy;
+  std::string load_balancer_class;
+  std::map<std::string, std::string> selector;
+  bool publish_not_ready = false;
+  std::string external_name;
   std::vector<std::string> source_ranges;
   std::vector<std::string> deny_source_ranges;
   bool has_affinity_config = false;
@@ -85,6 +93,8 @@ struct ServiceInput {
   std::uint32_t mss_clamp = 0;
   std::string drain_deadline;
   std::string on_endpoint_removal;
+  std::string delivery;
+  std::string delivery_reason;
   std::vector<ServicePortInput> ports;
   std::vector<EndpointInput> endpoints;
   std::vector<std::string> later;  // paths of fields that are set and not built yet
@@ -96,6 +106,7 @@ struct ServicePortSpec {
   std::uint16_t port = 0;
   std::uint16_t target_port = 0;
   std::string app_protocol;
+  std::uint16_t node_port = 0;  // given, or chosen by the gateway and then kept; 0: none
 
   friend bool operator==(const ServicePortSpec&, const ServicePortSpec&) = default;
 };
@@ -106,8 +117,9 @@ struct Endpoint {
   std::string hostname;
   std::string node_name;
   std::string zone;
-  std::map<std::string, std::uint16_t> ports;  // overrides of target_port, by port name
+  std::map<std::string, std::uint16_t> ports;  // overrides of target_port, by port name; 0: not there
   std::uint16_t weight = 1;
+  std::vector<std::pair<std::string, std::string>> labels{};  // sorted
 
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
@@ -115,9 +127,12 @@ struct Endpoint {
 // What the gateway gives a service and nobody else sets: absent in a write, or as it is stored.
 struct Identity {
   std::string uid;
-  std::optional<std::int64_t> created_seconds;  // Unix time
+  std::optional<std::int64_t> created_seconds{};  // Unix time
+  std::string resource_version{};                 // the provider's revision that last changed it
 
-  [[nodiscard]] bool empty() const { return uid.empty() && !created_seconds; }
+  [[nodiscard]] bool empty() const {
+    return uid.empty() && !created_seconds && resource_version.empty();
+  }
 };
 
 // Which field each VIP was written in, for faults: "loadBalancerIPs[1]". It says nothing about the
@@ -147,8 +162,17 @@ enum class FamilyPolicy : std::uint8_t {
   kRequireDualStack
 };
 
-// What a client outside reaches it by; each kind has what those before it have.
-enum class ServiceType : std::uint8_t { kClusterIp, kLoadBalancer };
+// What a client outside reaches it by: each of the first three has what those before it have; the
+// last has VIPs, and its endpoints are a name's addresses.
+enum class ServiceType : std::uint8_t { kClusterIp, kNodePort, kLoadBalancer, kExternalName };
+
+// Which of its endpoints a service uses.
+struct EndpointChoice {
+  std::map<std::string, std::string> selector{};  // labels that they have; empty: all
+  bool publish_not_ready = false;                 // each counts as ready
+
+  friend bool operator==(const EndpointChoice&, const EndpointChoice&) = default;
+};
 
 // How a service treats its clients and their flows.
 struct ServiceOptions {
@@ -171,7 +195,7 @@ struct Service {
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
   ServiceType type = ServiceType::kLoadBalancer;
-  std::vector<IpAddress> vips;  // of type kLoadBalancer
+  std::vector<IpAddress> vips;  // of types kLoadBalancer and kExternalName
   VipFields vip_fields;
   bool vips_chosen = false;            // by the gateway, from its pools
   std::vector<IpAddress> cluster_ips;  // given, or chosen by the gateway and then kept
@@ -179,14 +203,27 @@ struct Service {
   Pending pending;
   std::vector<Family> families;  // distinct, as they were given
   FamilyPolicy family_policy = FamilyPolicy::kUnset;
+  bool allocates_node_ports = false;  // every port has one
   ServiceOptions options;
   std::vector<ServicePortSpec> ports;
   std::vector<Endpoint> endpoints;
   ForwardingMode mode = ForwardingMode::kFullNat;
-  bool refuses = false;  // clients, while no endpoint is usable
+  bool mode_left = false;       // it follows from the traffic policy and the gateway
+  bool external_local = false;  // externalTrafficPolicy: clients' addresses are to be kept
+  bool internal_local = false;  // internalTrafficPolicy: no endpoint is local to a gateway
+  EndpointChoice choice;
+  std::string load_balancer_class;
+  std::string external_name;  // of type kExternalName: its endpoints are this name's addresses
+  bool refuses = false;       // clients, while no endpoint is usable
+  std::string delivery;       // its provider's word, kept; as is why
+  std::string delivery_reason;
 
   friend bool operator==(const Service&, const Service&) = default;
 };
+
+[[nodiscard]] inline bool has_vips(const Service& service) {
+  return service.type == ServiceType::kLoadBalancer || service.type == ServiceType::kExternalName;
+}
 
 // An address on which a service's ports are served.
 enum class FrontendKind : std::uint8_t { kVip, kExternal, kCluster };
@@ -200,6 +237,13 @@ struct FrontendAddress {
 };
 // All of a service, VIPs first.
 std::vector<FrontendAddress> frontends_of(const Service& service);
+// Families in which its ports are served, IPv4 first: those of its addresses; without any, for node
+// ports and port-forward, the one that it names, or both.
+std::vector<Family> families_of(const Service& service);
+[[nodiscard]] inline bool has_node_ports(const Service& service) {
+  return std::any_of(service.ports.begin(), service.ports.end(),
+                     [](const ServicePortSpec& port) { return port.node_port != 0; });
+}
 // The field of each in a service's spec, for faults: "loadBalancerIPs[0]", "externalIPs[1]".
 std::string frontend_field(const Service& service, std::size_t frontend);
 

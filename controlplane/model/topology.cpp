@@ -23,7 +23,8 @@ Topology::Topology(const Config& config, std::vector<PortFacts> ports,
     : ports_(std::move(ports)),
       twins_(std::move(twins)),
       configs_(config.ports),
-      snat_(config.snat) {
+      snat_(config.snat),
+      node_ports_(config.node_ports) {
   read_static(config);
 }
 
@@ -178,6 +179,13 @@ bool Topology::is_gateway(const IpAddress& address) const {
                      [&](const KernelRoute& route) { return route.gateway == address; });
 }
 
+AddressFacts Topology::facts_of(const IpAddress& address) const {
+  if (is_node(address)) {
+    return {.is_node = true, .serves_node_ports = node_ports_.on_nodes};
+  }
+  return {.answer_ports = answer_ports(address), .serves_node_ports = node_ports_.on_vips};
+}
+
 std::uint16_t Topology::answer_ports(const IpAddress& address) const {
   std::uint16_t bits = 0;
   for (const auto* addresses : {&addresses_, &static_addresses_}) {
@@ -238,8 +246,27 @@ std::vector<Route> Topology::compile_routes() const {
   return routes;
 }
 
-// The host's addresses on twins, and the SNAT addresses. A SNAT address that the host has too stays
-// the host's: flows are found before addresses are looked at.
+std::vector<IpPrefix> Topology::destinations() const {
+  std::vector<IpPrefix> all;
+  for (const Route& route : compile_routes()) {
+    const bool leads_there =
+        route.kind == Route::Kind::kOnLink || route.kind == Route::Kind::kGateway;
+    if (leads_there && route.prefix.length != 0) {
+      all.push_back(route.prefix);
+    }
+  }
+  std::sort(all.begin(), all.end());  // a wider one before those within it
+  std::vector<IpPrefix> outermost;
+  for (const IpPrefix& prefix : all) {
+    if (outermost.empty() || !outermost.back().contains(prefix.address)) {
+      outermost.push_back(prefix);
+    }
+  }
+  return outermost;
+}
+
+// The host's addresses on twins, those of nodes, and the SNAT addresses. A SNAT address that the
+// host has too stays the host's: flows are found before addresses are looked at.
 void Topology::compile_hosts(std::vector<AddressTable::Change>& changes) {
   std::map<IpAddress, std::shared_ptr<AddressEntry>> wanted;
   std::set<Neighbour> own_hops;
@@ -250,6 +277,12 @@ void Topology::compile_hosts(std::vector<AddressTable::Change>& changes) {
     entry->answer_ports = answer_ports(snat.address);
     wanted[snat.address] = std::move(entry);
   }
+  for (const IpAddress& node : node_ports_.nodes) {
+    auto entry = std::make_shared<AddressEntry>();
+    entry->kind = AddressKind::kNode;
+    entry->serves_node_ports = node_ports_.on_nodes;
+    wanted[node] = std::move(entry);
+  }
   for (const auto* addresses : {&addresses_, &static_addresses_}) {
     for (const KernelAddress& own : *addresses) {
       const auto port = port_of(own.interface);
@@ -258,6 +291,7 @@ void Topology::compile_hosts(std::vector<AddressTable::Change>& changes) {
       }
       auto entry = std::make_shared<AddressEntry>();
       entry->kind = AddressKind::kHost;
+      entry->serves_node_ports = node_ports_.served_at(own.address);
       wanted[own.address] = std::move(entry);
       own_hops.insert({*port, own.address});
     }

@@ -43,6 +43,12 @@ class Topology {
   // Bit per port on which ARP/ND for `address` is answered: an on-link prefix there holds it, or
   // announce_on lists it.
   [[nodiscard]] std::uint16_t answer_ports(const IpAddress& address) const;
+  // What an address is once a service has it.
+  [[nodiscard]] AddressFacts facts_of(const IpAddress& address) const;
+  // Of a node that is routed through the gateway.
+  [[nodiscard]] bool is_node(const IpAddress& address) const {
+    return node_ports_.is_node(address);
+  }
   // Addresses of the host itself, on any interface and on ports without a twin.
   [[nodiscard]] std::vector<IpAddress> host_addresses() const;
   // Interface of a port's twin, for the kernel to be asked.
@@ -67,6 +73,8 @@ class Topology {
     return addresses_dirty_ || routes_dirty_ || !changed_hops_.empty();
   }
   [[nodiscard]] std::size_t next_hops() const { return hops_.size(); }
+  // Where backends can be reached otherwise than by the default route; sorted, none within another.
+  [[nodiscard]] std::vector<IpPrefix> destinations() const;
   // So many that silent ones are worth forgetting.
   [[nodiscard]] bool crowded() const;
 
@@ -88,6 +96,7 @@ class Topology {
   std::vector<std::optional<int>> twins_;
   std::vector<PortConfig> configs_;
   std::vector<SnatAddress> snat_;
+  NodePorts node_ports_;
   std::vector<KernelAddress> addresses_;
   std::vector<KernelRoute> kernel_routes_;
   std::vector<KernelRoute> static_routes_;       // interface: -1 - port

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kPortsPerServiceMax = 100;
 constexpr std::int64_t kWeightMax = 100;
+constexpr std::size_t kReasonBytesMax = 1'024;
 
 std::string at(const std::string& path, const char* field, std::size_t index) {
   return path + "." + field + "[" + std::to_string(index) + "]";
@@ -55,7 +56,11 @@ void check_annotations(const ServiceInput& input, const std::string& path, Fault
       continue;
     }
     const std::string at = path + ".metadata.annotations[" + key + "]";
-    if (key != kAddressPoolAnnotation && key != kSharedIpAnnotation) {
+    if (key == kExposeExternalNameAnnotation) {
+      if (value != "true" && value != "false") {
+        faults.add(at, "'" + value + "' is unknown; use 'true' or 'false'");
+      }
+    } else if (key != kAddressPoolAnnotation && key != kSharedIpAnnotation) {
       faults.add(at, "no such annotation; keys under sluice.dev/ have a meaning or are refused");
     } else if (value.empty()) {
       faults.add(at, "it is empty; give it a value, or leave it out");
@@ -63,14 +68,21 @@ void check_annotations(const ServiceInput& input, const std::string& path, Fault
   }
 }
 
-void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
-  if (input.type != "LoadBalancer") {
-    check_word(input.type, "ClusterIP", {"NodePort", "ExternalName"}, spec + ".type", faults);
+void check_policy(const std::string& word, const std::string& path, Faults& faults) {
+  if (!word.empty() && word != "Cluster" && word != "Local") {
+    faults.add(path, "'" + word + "' is unknown; use 'Cluster' or 'Local'");
   }
-  check_word(input.external_traffic_policy, "Cluster", {"Local"}, spec + ".externalTrafficPolicy",
-             faults);
-  check_word(input.internal_traffic_policy, "Cluster", {"Local"}, spec + ".internalTrafficPolicy",
-             faults);
+}
+
+void check_words(const ServiceInput& input, const std::string& spec, Faults& faults) {
+  static const std::set<std::string> kTypes{"", "ClusterIP", "NodePort", "LoadBalancer",
+                                            "ExternalName"};
+  if (!kTypes.contains(input.type)) {
+    faults.add(spec + ".type", "'" + input.type + "' is unknown; use 'ClusterIP', 'NodePort', " +
+                                   "'LoadBalancer' or 'ExternalName'");
+  }
+  check_policy(input.external_traffic_policy, spec + ".externalTrafficPolicy", faults);
+  check_policy(input.internal_traffic_policy, spec + ".internalTrafficPolicy", faults);
   if (input.mode != "DNAT") {
     check_word(input.mode, "FULL_NAT", {"TUNNEL"}, spec + ".forwarding.mode", faults);
   }
@@ -83,6 +95,14 @@ void check_words(const ServiceInput& input, const std::string& spec, Faults& fau
       input.no_endpoints != "refuse") {
     faults.add(spec + ".forwarding.noEndpoints",
                "'" + input.no_endpoints + "' is unknown; use 'drop' or 'refuse'");
+  }
+  if (!input.delivery.empty() && input.delivery != "endpoint" && input.delivery != "node") {
+    faults.add(spec + ".forwarding.delivery",
+               "'" + input.delivery + "' is unknown; use 'endpoint' or 'node'");
+  }
+  if (input.delivery_reason.size() > kReasonBytesMax) {
+    faults.add(spec + ".forwarding.deliveryReason",
+               "more than " + std::to_string(kReasonBytesMax) + " bytes; shorten it");
   }
   if (!input.network.empty() && input.network != "default") {
     faults.unimplemented.push_back(
@@ -106,6 +126,17 @@ std::uint8_t check_protocol(const std::string& protocol, const std::string& path
   return 0;
 }
 
+// 0: none. Whether the gateway has it is not known here.
+std::uint16_t check_node_port(const ServiceInput& input, const ServicePortInput& given,
+                              const std::string& path, Faults& faults) {
+  if (given.node_port != 0 && input.type != "NodePort" && input.type != "LoadBalancer") {
+    faults.add(path,
+               "a service of this type has no node ports; set type: NodePort, or leave it out");
+    return 0;
+  }
+  return check_port(given.node_port, true, path, faults);
+}
+
 std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::string& spec,
                                          Faults& faults) {
   if (input.ports.empty() || input.ports.size() > kPortsPerServiceMax) {
@@ -117,6 +148,7 @@ std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::s
     return ports;
   }
   std::set<std::pair<std::uint16_t, std::uint8_t>> taken;
+  std::set<std::pair<std::uint16_t, std::uint8_t>> node_ports;
   std::set<std::string> names;
   for (std::size_t i = 0; i < input.ports.size(); ++i) {
     const ServicePortInput& given = input.ports[i];
@@ -128,6 +160,12 @@ std::vector<ServicePortSpec> check_ports(const ServiceInput& input, const std::s
     port.port = check_port(given.port, false, path + ".port", faults);
     port.target_port = check_port(given.target_port, true, path + ".targetPort", faults);
     port.target_port = port.target_port == 0 ? port.port : port.target_port;
+    port.node_port = check_node_port(input, given, path + ".nodePort", faults);
+    if (port.node_port != 0 && !node_ports.emplace(port.node_port, port.protocol).second) {
+      faults.add(path + ".nodePort", "node port " + std::to_string(port.node_port) + "/" +
+                                         name_of_protocol(port.protocol) +
+                                         " is in this service already");
+    }
     if (!given.name.empty() || input.ports.size() > 1) {
       check_name(given.name, path + ".name", faults);
     }
@@ -157,13 +195,14 @@ void check_endpoint_ports(const EndpointInput& given, const std::vector<ServiceP
                           const EndpointPath& path, Endpoint& endpoint, Faults& faults) {
   for (const auto& [name, port] : given.ports) {
     const std::string field = path.field(".ports[") + name + "]";
-    const bool known = std::any_of(ports.begin(), ports.end(),
-                                   [&](const ServicePortSpec& spec) { return spec.name == name; });
+    const bool known = std::any_of(
+        ports.begin(), ports.end(),
+        [&, &wanted = name](const ServicePortSpec& spec) { return spec.name == wanted; });
     // Without any, the fault is in the ports.
     if (!known && !ports.empty()) {
       faults.add(field, "the service has no port of this name");
     }
-    endpoint.ports[name] = check_port(port, false, field, faults);
+    endpoint.ports[name] = check_port(port, true, field, faults);
   }
 }
 
@@ -197,6 +236,7 @@ Endpoint check_endpoint(const EndpointInput& given, const std::vector<ServicePor
   endpoint.hostname = given.hostname;
   endpoint.node_name = given.node_name;
   endpoint.zone = given.zone;
+  endpoint.labels.assign(given.labels.begin(), given.labels.end());
   return endpoint;
 }
 
@@ -326,15 +366,20 @@ Service validate(const ServiceInput& input, const std::string& path, Faults& fau
   service.labels = input.labels;
   service.annotations = input.annotations;
   service.mode = input.mode == "DNAT" ? ForwardingMode::kDnat : ForwardingMode::kFullNat;
+  service.mode_left = input.mode.empty();
+  service.choice = {input.selector, input.publish_not_ready};
   validate_addresses(input, spec, service, faults);
   service.options = validate_options(input, spec, faults);
-  if (service.type != ServiceType::kLoadBalancer && !input.source_ranges.empty()) {
+  if (!has_vips(service) && !input.source_ranges.empty()) {
     faults.add(spec + ".loadBalancerSourceRanges",
                "only a LoadBalancer service has these, as in Kubernetes; set type: LoadBalancer, "
                "or use forwarding.denySourceRanges");
   }
+  validate_reach(input, path, service, faults);
   service.ports = check_ports(input, spec, faults);
   service.refuses = input.no_endpoints == "refuse";
+  service.delivery = input.delivery;
+  service.delivery_reason = input.delivery_reason;
   service.endpoints = check_endpoints(input, service.ports, spec, faults);
   return service;
 }

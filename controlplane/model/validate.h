@@ -29,4 +29,12 @@ void validate_addresses(const ServiceInput& input, const std::string& spec, Serv
 // link-local, of 0.0.0.0/8 or 240.0.0.0/4, nor an IPv4 address within IPv6.
 [[nodiscard]] bool is_usable_unicast(const IpAddress& address);
 
+// The part of validate() about whom a service reaches and by whom it is reached: traffic policies,
+// its class, an external name. Its type and addresses are known.
+void validate_reach(const ServiceInput& input, const std::string& path, Service& service,
+                    Faults& faults);
+// RFC 1123 §2.1: labels of letters, digits and hyphens, at most 253 characters; a dot at the end
+// may be there.
+bool is_domain_name(const std::string& text);
+
 }  // namespace sluice::model

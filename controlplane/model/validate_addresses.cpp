@@ -24,9 +24,9 @@ void check_vips(const ServiceInput& input, const std::string& spec, Service& ser
     given.emplace_back("loadBalancerIP", input.load_balancer_ip);
   }
   service.vip_fields.given = !given.empty();
-  if (service.type != ServiceType::kLoadBalancer && !given.empty()) {
+  if (!has_vips(service) && !given.empty()) {
     faults.add(spec + "." + given[0].first,
-               "only a LoadBalancer service has VIPs; set type: LoadBalancer, or leave it out");
+               "a service of this type has no VIPs; set type: LoadBalancer, or leave it out");
     return;
   }
   if (given.size() > kAddressesPerFieldMax) {
@@ -177,6 +177,32 @@ std::vector<FrontendAddress> frontends_of(const Service& service) {
   return frontends;
 }
 
+std::vector<Family> families_of(const Service& service) {
+  bool ipv4 = false;
+  bool ipv6 = false;
+  const auto add = [&](Family family) { (family == Family::kIpv4 ? ipv4 : ipv6) = true; };
+  for (const auto* addresses : {&service.vips, &service.external_ips, &service.cluster_ips}) {
+    std::for_each(addresses->begin(), addresses->end(),
+                  [&](const IpAddress& address) { add(address.family); });
+  }
+  const bool has_addresses = ipv4 || ipv6;
+  const bool one_named = service.families.size() == 1 &&
+                         service.family_policy != FamilyPolicy::kPreferDualStack &&
+                         service.family_policy != FamilyPolicy::kRequireDualStack;
+  if (!has_addresses) {
+    ipv4 = !one_named || service.families[0] == Family::kIpv4;
+    ipv6 = !one_named || service.families[0] == Family::kIpv6;
+  }
+  std::vector<Family> families;
+  if (ipv4) {
+    families.push_back(Family::kIpv4);
+  }
+  if (ipv6) {
+    families.push_back(Family::kIpv6);
+  }
+  return families;
+}
+
 std::string frontend_field(const Service& service, std::size_t frontend) {
   if (frontend < service.vips.size()) {
     return service.vip_fields.at(frontend);
@@ -191,7 +217,17 @@ void validate_addresses(const ServiceInput& input, const std::string& spec, Serv
                         Faults& faults) {
   // A type that is a fault already is no reason to find fault with VIPs too.
   service.type = input.type.empty() || input.type == "ClusterIP" ? ServiceType::kClusterIp
+                 : input.type == "NodePort"                      ? ServiceType::kNodePort
+                 : input.type == "ExternalName"                  ? ServiceType::kExternalName
                                                                  : ServiceType::kLoadBalancer;
+  if (input.allocate_node_ports && service.type != ServiceType::kLoadBalancer) {
+    faults.add(spec + ".allocateLoadBalancerNodePorts",
+               "only a LoadBalancer service has this, as in Kubernetes; set type: LoadBalancer, or "
+               "leave it out");
+  }
+  service.allocates_node_ports =
+      service.type == ServiceType::kNodePort ||
+      (service.type == ServiceType::kLoadBalancer && input.allocate_node_ports.value_or(true));
   check_vips(input, spec, service, faults);
   check_cluster_ips(input, spec, service, faults);
   service.external_ips =

@@ -1,7 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/runtime/inspector.h"
 
+#include <algorithm>
+#include <fstream>
+
 namespace sluice::runtime {
+
+// The larger of the interface's own and what is said for all of them (ip-sysctl).
+std::uint32_t rp_filter_of(const std::string& interface) {
+  std::uint32_t largest = 0;
+  for (const std::string& name : {std::string("all"), interface}) {
+    std::uint32_t value = 0;
+    if (std::ifstream("/proc/sys/net/ipv4/conf/" + name + "/rp_filter") >> value) {
+      largest = std::max(largest, value);
+    }
+  }
+  return largest;
+}
 
 Inspector::Drops Inspector::drops() const {
   Drops drops;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace sluice::runtime {
@@ -29,6 +30,10 @@ struct LcoreView {
   std::uint64_t fragmented = 0;
   std::uint64_t busy_permille = 0;
 };
+
+// The kernel's filter of source addresses on an interface, as it holds there: 0 off, 1 strict, 2
+// loose (RFC 3704); 0 for one that there is not.
+[[nodiscard]] std::uint32_t rp_filter_of(const std::string& interface);
 
 // What the API may ask of the dataplane past the reconciler: it looks, and ends flows when told to.
 // Any thread.

@@ -55,6 +55,22 @@ void Mailbox::post_wanted(std::uint8_t port, const IpAddress& neighbour) {
   filled_.notify_one();
 }
 
+void Mailbox::post_claim(const AddressClaim& claim) {
+  const std::lock_guard lock(mutex_);
+  if (batch_.claims.size() < kClaimsMax) {
+    batch_.claims.insert(claim);
+  }
+  any_ = true;
+  filled_.notify_one();
+}
+
+void Mailbox::post_name(const ResolvedName& name) {
+  const std::lock_guard lock(mutex_);
+  batch_.names[name.name] = name;
+  any_ = true;
+  filled_.notify_one();
+}
+
 void Mailbox::stop() {
   const std::lock_guard lock(mutex_);
   batch_.stop = true;

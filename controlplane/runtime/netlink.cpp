@@ -3,6 +3,7 @@
 
 #include "controlplane/runtime/netlink_mirror.h"
 #include "controlplane/runtime/netlink_socket.h"
+#include "controlplane/runtime/waker.h"
 
 #include <spdlog/spdlog.h>
 
@@ -16,7 +17,6 @@
 #include <poll.h>
 #include <set>
 #include <stdexcept>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <system_error>
 #include <thread>
@@ -44,27 +44,6 @@ constexpr int kMessagesPerTurn = 1'024;
 constexpr int kMessagesPerDrain = 1 << 20;
 constexpr int kDrainsMax = 8;
 constexpr int kDumpsMax = 8;
-
-class Event {
- public:
-  Event() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (fd_ < 0) {
-      throw std::runtime_error("netlink: no eventfd");
-    }
-  }
-  ~Event() { close(fd_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  void set() const { eventfd_write(fd_, 1); }
-  void clear() const {
-    eventfd_t count = 0;
-    eventfd_read(fd_, &count);
-  }
-  [[nodiscard]] int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 }  // namespace
 
@@ -99,7 +78,7 @@ class Netlink::Thread {
   const Callbacks callbacks_;
   NewsSocket news_;  // before the first dump, so that nothing falls between
   RequestSocket requests_;
-  Event wake_;
+  Waker wake_;
   NetlinkMirror mirror_;
   Stale stale_ = Stale::kNothing;
   bool requests_failed_ = false;

@@ -128,13 +128,19 @@ int RequestSocket::send_neighbour(const NeighbourKey& neighbour, int flags,
   header.ndm_ifindex = interface;
   header.ndm_flags = neighbour_flags;
   nl_msg* message = nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | flags);
+  if (message != nullptr) {
+    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
+    nla_put(message, NDA_DST, address.bits() / 8, address.bytes.data());
+    if (extended != 0) {
+      nla_put_u32(message, NDA_FLAGS_EXT, extended);
+    }
+  }
+  return transact(message);
+}
+
+int RequestSocket::transact(nl_msg* message) {
   if (message == nullptr) {
     return ENOMEM;
-  }
-  nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
-  nla_put(message, NDA_DST, address.bits() / 8, address.bytes.data());
-  if (extended != 0) {
-    nla_put_u32(message, NDA_FLAGS_EXT, extended);
   }
   // libnl would fold the kernel's errno into words of its own, several into one.
   int error = 0;

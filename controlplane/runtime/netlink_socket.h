@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+struct nl_msg;
 struct nl_sock;
 
 // The two rtnetlink sockets of the mirror: one that hears, one that asks. Both stay in the network
@@ -50,6 +51,9 @@ class RequestSocket {
   // Has the kernel probe the neighbour, if it knows nothing fresh, and keep it fresh from now on,
   // or no longer. What it knows stays. Returns an errno, 0 when done.
   int keep(const NeighbourKey& neighbour, bool kept);
+  // Sends a request that asks for an acknowledgement, and takes it; null: no memory was left for
+  // it. Returns an errno, 0 when done.
+  int transact(nl_msg* message);
   // False before Linux 5.16: then keep() but probes, and must be repeated.
   [[nodiscard]] bool kernel_keeps() const { return kernel_keeps_; }
 

@@ -2,8 +2,10 @@
 // What other threads ask the reconciler: each question is a closure that runs on its thread between
 // batches, so that nothing is ever read while it changes.
 #include "controlplane/runtime/reconciler.h"
+#include "dataplane/net/headers.h"
 
 #include <algorithm>
+#include <random>
 #include <tuple>
 
 namespace sluice::runtime {
@@ -205,11 +207,25 @@ std::optional<ServiceView> Reconciler::service(const std::string& provider,
 
 std::vector<ProviderView> Reconciler::providers() {
   return ask<std::vector<ProviderView>>([this] {
-    std::vector<ProviderView> views;
+    std::map<std::string, ProviderView> views;
+    const model::Quotas& quotas = desired_.quotas();
     for (const auto& [name, state] : desired_.providers()) {
-      views.push_back({name, state.revision, state.services.size()});
+      views[name] = {.name = name, .revision = state.revision, .use = quotas.use(name)};
     }
-    return views;
+    // Those with terms are shown before they have written anything.
+    for (const model::ProviderTerms& terms : config_.providers) {
+      ProviderView& view = views[terms.name];
+      view.name = terms.name;
+      view.quota = terms.quota;
+      for (const auto& [space, quota] : terms.namespace_quotas) {
+        view.namespaces.push_back({space, quotas.use(terms.name, space), quota});
+      }
+    }
+    std::vector<ProviderView> all;
+    for (auto& [name, view] : views) {
+      all.push_back(std::move(view));
+    }
+    return all;
   });
 }
 
@@ -227,6 +243,8 @@ std::vector<PoolView> Reconciler::pools() {
 StatusView Reconciler::status() {
   return ask<StatusView>([this] {
     StatusView view;
+    view.standing = standing_;
+    view.address_conflicts = address_conflicts_;
     view.epoch = published_->epoch;
     view.services = desired_.services();
     view.backends = compiler_.backends().size();
@@ -237,6 +255,83 @@ StatusView Reconciler::status() {
     view.publish_max_ns = percentile(latencies_ns_, 100);
     view.stalled = stalled_;
     return view;
+  });
+}
+
+std::vector<Event> Reconciler::events(const std::string& provider,
+                                      const model::ServiceName& service) {
+  return ask<std::vector<Event>>([this, provider, service] {
+    std::vector<Event> events = events_.events();
+    std::erase_if(events, [&](const Event& event) {
+      return (!provider.empty() && event.provider != provider) ||
+             (!service.space.empty() && event.service.space != service.space) ||
+             (!service.name.empty() && event.service.name != service.name);
+    });
+    return events;
+  });
+}
+
+model::Result<SocketAddress> Reconciler::pick_backend(const std::string& provider,
+                                                      const model::ServiceName& name,
+                                                      std::uint16_t port) {
+  using Picked = std::optional<model::Result<SocketAddress>>;
+  const Picked picked = ask<Picked>([this, provider, name, port]() -> Picked {
+    for (const auto& [holder, state] : desired_.providers()) {
+      if ((provider.empty() || provider == holder) && state.services.contains(name)) {
+        return pick_backend_of(*compiler_.find(holder, name), to_string(name), port);
+      }
+    }
+    return model::Error{.code = model::Code::kNotFound,
+                        .message = "there is no service " + to_string(name)};
+  });
+  return picked.value_or(
+      model::Error{.code = model::Code::kUnavailable, .message = "the gateway is shutting down"});
+}
+
+model::Result<SocketAddress> Reconciler::pick_backend_of(const model::CompiledService& service,
+                                                         const std::string& name,
+                                                         std::uint16_t port) {
+  bool known = false;
+  for (const model::CompiledPort& each : service.ports) {
+    if (each.key != PortKey{port, kProtocolTcp}) {
+      continue;
+    }
+    known = true;
+    if (each.port->maglev != nullptr) {
+      static std::mt19937_64 random{std::random_device{}()};
+      const model::CompiledEndpoint& endpoint = each.endpoints[each.port->maglev->pick(random())];
+      return SocketAddress{endpoint.address, endpoint.port};
+    }
+  }
+  if (!known) {
+    return model::Error{.message = "service " + name + " has no TCP port " + std::to_string(port)};
+  }
+  return model::Error{
+      .code = model::Code::kFailedPrecondition,
+      .message = "no endpoint of service " + name + " is usable on port " + std::to_string(port)};
+}
+
+DestinationsView Reconciler::destinations(std::uint64_t known) {
+  return ask<DestinationsView>([this, known] {
+    std::vector<IpPrefix> present = topology_.destinations();
+    if (present != destinations_.destinations) {
+      destinations_ = {destinations_.revision + 1, std::move(present)};
+    }
+    return known == destinations_.revision ? DestinationsView{known, {}} : destinations_;
+  });
+}
+
+bool Reconciler::set_standby(bool standby) {
+  return ask<bool>([this, standby] {
+    change_standing({standby, standing_.draining});
+    return true;
+  });
+}
+
+bool Reconciler::set_draining(bool draining) {
+  return ask<bool>([this, draining] {
+    change_standing({standing_.standby, draining});
+    return true;
   });
 }
 

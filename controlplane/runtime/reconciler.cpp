@@ -46,21 +46,43 @@ std::string make_uid() {
   return text;
 }
 
+// A gateway that was started anew tells what it has, whatever the other one's was.
+std::uint64_t random_revision() {
+  std::random_device random;
+  return (std::uint64_t{random()} << 16U) + 1;
+}
+
+// What an address is by the services that were there, perhaps with flows yet, and by the network,
+// which says more.
+std::shared_ptr<const AddressEntry> both_entries(
+    const std::shared_ptr<const AddressEntry>& services,
+    const std::shared_ptr<const AddressEntry>& network) {
+  if (services == nullptr || network == nullptr) {
+    return network == nullptr ? services : network;
+  }
+  auto both = std::make_shared<AddressEntry>(*network);
+  both->keeps_flows = true;
+  return both;
+}
+
 }  // namespace
 
 Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbox& mailbox)
     : config_(config),
       dataplane_(dataplane),
       mailbox_(mailbox),
-      desired_(snat_addresses(config), config.grants),
+      desired_(snat_addresses(config), config.grants, config.node_ports, config.providers),
       topology_(config, dataplane.port_facts(), twins_of(dataplane, config.ports.size())),
       compiler_({config.service_ports, config.bindings}, config.maglev_seed,
-                [this](const IpAddress& address) { return topology_.answer_ports(address); }),
+                [this](const IpAddress& address) { return facts_of(address); }),
+      standing_{.standby = config.standby},
+      destinations_{.revision = random_revision(), .destinations = {}},
       housekept_(Clock::now()) {
   auto first = std::make_shared<Snapshot>(*published_);
   first->maglev_seed = config.maglev_seed;
   first->ownership = dataplane.ownership();
   first->refuse_unknown_ports = config.refuse_unknown_ports;
+  first->node_port_range = config.node_ports.range;
   first->ports = dataplane.port_facts();
   for (std::size_t i = 0; i < config.ports.size(); ++i) {
     first->ports[i].transit_to_kernel = config.ports[i].transit_to_kernel;
@@ -76,8 +98,8 @@ Reconciler::~Reconciler() {
   stop();
 }
 
-void Reconciler::start(Kernel kernel) {
-  kernel_ = std::move(kernel);
+void Reconciler::start(Outside outside) {
+  outside_ = std::move(outside);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -149,6 +171,12 @@ void Reconciler::observe(Mailbox::Batch& batch) {
   if (!batch.neighbours.empty()) {
     topology_.set_neighbours(batch.neighbours);
   }
+  for (const AddressClaim& claim : batch.claims) {
+    note_claim(claim);
+  }
+  for (const auto& [name, resolved] : batch.names) {
+    note_name(resolved);
+  }
   for (const auto& [port, address] : batch.wanted) {
     // Asked again even when it is known: the kernel may have given up on it.
     asked_.erase({port, address});
@@ -164,8 +192,8 @@ void Reconciler::want(const model::Topology::Neighbour& neighbour) {
     return;
   }
   const auto twin = topology_.twin(neighbour.port);
-  if (twin && kernel_.want && asked_.insert(neighbour).second) {
-    kernel_.want(*twin, neighbour.address);
+  if (twin && outside_.want && asked_.insert(neighbour).second) {
+    outside_.want(*twin, neighbour.address);
   }
 }
 
@@ -202,83 +230,6 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
   }
 }
 
-// What it would do, its VIPs chosen, or everything that it is refused for.
-model::Result<model::Plan> Reconciler::plan(model::Transaction& transaction) const {
-  model::Faults faults;
-  const std::vector<IpAddress> hosts = topology_.host_addresses();
-  desired_.assign_addresses(transaction, hosts, faults);
-  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
-    const model::Service& service = transaction.upsert[i];
-    const std::string path = "upsert[" + std::to_string(i) + "]";
-    const std::vector<model::FrontendAddress> frontends = frontends_of(service);
-    for (std::size_t f = 0; f < frontends.size(); ++f) {
-      check_frontend(frontends[f], hosts, path + ".spec." + model::frontend_field(service, f),
-                     faults);
-    }
-    if (i < transaction.claimed.size()) {
-      check_identity(transaction.claimed[i], {transaction.provider, service.name}, path, faults);
-    }
-  }
-  model::Result<model::Plan> planned = desired_.plan(transaction, std::move(faults));
-  if (!planned) {
-    return planned;
-  }
-  std::vector<const model::Service*> services;
-  for (const auto* some : {&planned->created, &planned->changed}) {
-    for (const model::Brought& brought : *some) {
-      services.push_back(&transaction.upsert[brought.index]);
-    }
-  }
-  if (!compiler_.fits(transaction.provider, services)) {
-    return model::Error{.code = model::Code::kResourceExhausted,
-                        .message =
-                            "this needs more service ports or bindings than there are; "
-                            "raise dataplane.servicePorts or dataplane.bindings"};
-  }
-  return planned;
-}
-
-// An address of a service is not the host's, an external one not a router's either, which whoever
-// may write services could else take over; and its flows need a SNAT address of their family.
-void Reconciler::check_frontend(const model::FrontendAddress& frontend,
-                                const std::vector<IpAddress>& hosts, const std::string& path,
-                                model::Faults& faults) const {
-  const IpAddress& vip = frontend.address;
-  if (frontend.kind == model::FrontendKind::kExternal && topology_.is_gateway(vip)) {
-    faults.add(path, "'" + to_string(vip) + "' is a router of this gateway; choose another");
-  }
-  if (std::find(hosts.begin(), hosts.end(), vip) != hosts.end()) {
-    faults.add(path, "'" + to_string(vip) +
-                         "' is an address of this host; remove it there or choose another");
-  }
-  if ((vip.is_ipv4() ? published_->snat4 : published_->snat6).empty()) {
-    faults.add(path, "'" + to_string(vip) + "' needs an " + to_string(vip.family) +
-                         " SNAT address and this gateway has none; give it one under snat in its "
-                         "configuration, or leave the VIP out");
-  }
-}
-
-// The gateway's own fields may come back as it gave them, and not otherwise. Those of a service
-// that is not there, or not any more, are of an earlier life: it gets new ones, as in Kubernetes.
-void Reconciler::check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
-                                const std::string& path, model::Faults& faults) const {
-  if (claimed.empty()) {
-    return;
-  }
-  const auto record = records_.find(key);
-  const bool known = record != records_.end();
-  if (known && !claimed.uid.empty() && record->second.uid != claimed.uid) {
-    faults.add(path + ".metadata.uid", "'" + claimed.uid +
-                                           "' is not what the gateway gave this service; leave "
-                                           "it out");
-  }
-  if (known && claimed.created_seconds &&
-      record->second.created_seconds != *claimed.created_seconds) {
-    faults.add(path + ".metadata.creationTimestamp",
-               "this is not what the gateway gave this service; leave it out");
-  }
-}
-
 // Removals first: what they held may be taken over by the others.
 void Reconciler::carry_out(const model::Plan& plan) {
   const std::uint64_t epoch = published_->epoch + 1;
@@ -288,6 +239,7 @@ void Reconciler::carry_out(const model::Plan& plan) {
     compiler_.remove(plan.provider, name, epoch);
     removed.emplace_back(plan.provider, name);
     records_.erase(removed.back());
+    follow_name(removed.back(), "");
     denied_changed_ = denied_.erase(removed.back()) != 0 || denied_changed_;
   }
   for (const model::Brought& brought : plan.created) {
@@ -305,9 +257,15 @@ void Reconciler::carry_out(const model::Plan& plan) {
 
 void Reconciler::compile(const ChangeLog::Key& key, const model::Service& service) {
   const std::uint64_t epoch = published_->epoch + 1;
+  const model::CompiledService* before = compiler_.find(key.first, key.second);
+  // That a name's addresses are not there at once is no news.
+  const bool served_before =
+      before == nullptr ? service.external_name.empty() : before->is_served();
   compiler_.update(key.first, service, epoch);
   records_[key].epoch = epoch;
   note_denied(key, service);
+  follow_name(key, service.external_name);
+  note_service(key, service, served_before);
 }
 
 // What has become free goes to who waits for it.
@@ -372,16 +330,15 @@ void Reconciler::publish() {
   std::vector<AddressTable::Change> changes;
   for (const AddressTable::Change& change : ways.addresses) {
     if (!compiler_.holds(change.address)) {
-      changes.push_back({change.address, change.entry == nullptr
-                                             ? compiler_.entry_for(change.address)
-                                             : change.entry});
+      changes.push_back(
+          {change.address, both_entries(compiler_.entry_for(change.address), change.entry)});
     }
   }
   for (const AddressTable::Change& change : services.addresses) {
-    // What is a VIP no more may have become the host's meanwhile.
-    const bool serves = change.entry != nullptr && change.entry->is_ours();
+    // What serves no more may have become the host's meanwhile.
+    const bool serves = change.entry != nullptr && change.entry->kind != AddressKind::kWithdrawn;
     const auto other = serves ? nullptr : topology_.entry_for(change.address);
-    changes.push_back({change.address, other == nullptr ? change.entry : other});
+    changes.push_back({change.address, both_entries(change.entry, other)});
   }
   auto next = std::make_shared<Snapshot>(*published_);
   ++next->epoch;
@@ -389,7 +346,9 @@ void Reconciler::publish() {
       static_cast<std::uint16_t>(next->policy_epoch + (services.disruptive ? 1 : 0));
   next->route_epoch = static_cast<std::uint16_t>(next->route_epoch + (ways.routes_changed ? 1 : 0));
   next->any_dnat = services.any_dnat;
+  next->draining = standing_.draining;
   next->bindings = services.bindings;
+  next->node_ports = services.node_ports;
   next->routes = ways.routes;
   next->next_hops = ways.next_hops;
   if (!changes.empty()) {
@@ -479,24 +438,6 @@ void Reconciler::want_neighbours(bool ways_changed) {
   }
   for (const model::Topology::Neighbour& neighbour : wanted) {
     want(neighbour);
-  }
-}
-
-// RFC 5227 §3, RFC 4861 §7.2.6: whoever had the address in its cache learns where it is now.
-void Reconciler::announce(const std::vector<AddressTable::Change>& changes) {
-  for (const AddressTable::Change& change : changes) {
-    if (change.entry == nullptr || !change.entry->is_ours()) {
-      announced_.erase(change.address);
-      continue;
-    }
-    std::uint16_t& before = announced_[change.address];
-    const auto fresh = static_cast<std::uint16_t>(change.entry->answer_ports & ~before);
-    for (std::uint8_t port = 0; port < config_.ports.size(); ++port) {
-      if ((fresh >> port & 1U) != 0) {
-        dataplane_.announce(port, change.address);
-      }
-    }
-    before = change.entry->answer_ports;
   }
 }
 
@@ -591,6 +532,10 @@ void Reconciler::keep_house() {
   compiler_.set_time(clock_ms());
   dirty_ = compiler_.expire_drains() || dirty_;
   serve_pending(true);
+  if (outside_.repair_routes) {
+    outside_.repair_routes();
+  }
+  retry_names();
   // The snapshot of a housekeeping ago: the newest one may never be confirmed when asked for,
   // because there is always a newer one.
   if (dataplane_.confirmed(house_ticket_)) {
@@ -614,8 +559,8 @@ void Reconciler::keep_house() {
   for (const model::Topology::Neighbour& silent : topology_.forget_silent(clock_ms(), keep)) {
     asked_.erase(silent);
     const auto twin = topology_.twin(silent.port);
-    if (twin && kernel_.unwant) {
-      kernel_.unwant(*twin, silent.address);
+    if (twin && outside_.unwant) {
+      outside_.unwant(*twin, silent.address);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include "controlplane/model/desired.h"
 #include "controlplane/model/topology.h"
 #include "controlplane/runtime/change_log.h"
+#include "controlplane/runtime/event_log.h"
 #include "controlplane/runtime/mailbox.h"
 #include "controlplane/runtime/views.h"
 #include "dataplane/lcore/dataplane.h"
@@ -32,10 +33,17 @@ namespace sluice::runtime {
 class Reconciler {
  public:
   using Clock = std::chrono::steady_clock;
-  struct Kernel {
-    // Have the kernel resolve and keep this neighbour, and stop it. Must not block.
+  // What it asks of others. None may wait for anybody but the kernel.
+  struct Outside {
+    // Have the kernel resolve and keep this neighbour, and stop it.
     std::function<void(int interface, const IpAddress&)> want;
     std::function<void(int interface, const IpAddress&)> unwant;
+    // Whether this address is to be announced by a route; also told again.
+    std::function<void(const IpAddress&, bool)> route;
+    // Once a second: some of the routes may be put back that somebody else has removed.
+    std::function<void()> repair_routes;
+    // Have the addresses of this DNS name followed, or no longer.
+    std::function<void(const std::string&, bool)> follow;
   };
   static constexpr auto kDeadline = std::chrono::seconds(5);
   // So many replaced snapshots may wait for an lcore that stands still; what is written after that
@@ -49,7 +57,7 @@ class Reconciler {
   Reconciler(const Reconciler&) = delete;
   Reconciler& operator=(const Reconciler&) = delete;
 
-  void start(Kernel kernel);
+  void start(Outside outside);
   // Writes still waiting are answered UNAVAILABLE.
   void stop();
 
@@ -66,7 +74,21 @@ class Reconciler {
   std::optional<ServiceView> service(const std::string& provider, const model::ServiceName& name);
   std::vector<ProviderView> providers();
   std::vector<PoolView> pools();
+  // Without destinations when `known` is their revision.
+  DestinationsView destinations(std::uint64_t known);
   StatusView status();
+  // Of services, and of the gateway when `service` has no name and `space` is empty; empty strings
+  // match all.
+  std::vector<Event> events(const std::string& provider, const model::ServiceName& service);
+  // A backend for a TCP port of a service, picked at random from the table that its clients are
+  // spread by. NOT_FOUND, INVALID_ARGUMENT for a port that it has not, FAILED_PRECONDITION when no
+  // endpoint is usable.
+  model::Result<SocketAddress> pick_backend(const std::string& provider,
+                                            const model::ServiceName& name, std::uint16_t port);
+  // Until the next start. With the next epoch, which is not waited for. False: nothing was done, as
+  // too many questions wait, or the reconciler stops.
+  [[nodiscard]] bool set_standby(bool standby);
+  [[nodiscard]] bool set_draining(bool draining);
   std::map<std::uint32_t, OwnerView> owners_of(const std::vector<std::uint32_t>& service_ports);
   // By ServicePort id whether the service matches; empty strings match all, and nothing matching
   // gives an empty vector. Services that are gone count as long as flows of theirs live.
@@ -95,12 +117,17 @@ class Reconciler {
   template <typename Answer>
   Answer ask(std::function<Answer()> question);
 
+  static model::Result<SocketAddress> pick_backend_of(const model::CompiledService& service,
+                                                      const std::string& name, std::uint16_t port);
   void run();
   void observe(Mailbox::Batch& batch);
   void write(std::vector<PendingWrite>& writes);
   model::Result<model::Plan> plan(model::Transaction& transaction) const;
   void check_frontend(const model::FrontendAddress& frontend, const std::vector<IpAddress>& hosts,
                       const std::string& path, model::Faults& faults) const;
+  [[nodiscard]] bool has_snat(Family family) const;
+  void check_node_port_families(const model::Service& service, const std::string& path,
+                                model::Faults& faults) const;
   void check_identity(const model::Identity& claimed, const ChangeLog::Key& key,
                       const std::string& path, model::Faults& faults) const;
   void carry_out(const model::Plan& plan);
@@ -115,6 +142,19 @@ class Reconciler {
   void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);
   void announce(const std::vector<AddressTable::Change>& changes);
+  [[nodiscard]] model::AddressFacts facts_of(const IpAddress& address) const;
+  [[nodiscard]] bool is_routed(const AddressEntry* entry) const;
+  void change_standing(const Standing& next);
+  void note_claim(const AddressClaim& claim);
+  void note_name(const ResolvedName& name);
+  void retry_names();
+  void follow_resolved(const ResolvedName& name);
+  bool take_resolved(const ChangeLog::Key& key, const ResolvedName& name);
+  void note_name_event(const ChangeLog::Key& key, const std::string& message, bool warning = true);
+  void follow_name(const ChangeLog::Key& key, const std::string& name);
+  void settle_mode(model::Service& service) const;
+  void note_event(Event event);
+  void note_service(const ChangeLog::Key& key, const model::Service& service, bool served_before);
   [[nodiscard]] std::chrono::microseconds patience() const;
   void glance_at_lcores();
   void answer_confirmed();
@@ -137,7 +177,7 @@ class Reconciler {
   const model::Config config_;
   Dataplane& dataplane_;
   Mailbox& mailbox_;
-  Kernel kernel_;
+  Outside outside_;
   model::Desired desired_;
   model::Topology topology_;
   model::ServiceCompiler compiler_;
@@ -146,9 +186,16 @@ class Reconciler {
   Baselines port_baselines_;
   Baselines binding_baselines_;
   std::map<IpAddress, std::uint16_t> announced_;
+  Standing standing_;
+  EventLog events_;
+  std::uint64_t address_conflicts_ = 0;
+  std::map<std::string, std::set<ChangeLog::Key>> followers_;   // of DNS names
+  std::map<ChangeLog::Key, std::string> followed_;              // and the other way round
+  std::map<std::string, ResolvedName> resolved_;                // of them, what was told last
   std::map<ChangeLog::Key, std::vector<DeniedSource>> denied_;  // of services that deny any
   bool denied_changed_ = false;
   std::set<model::Topology::Neighbour> asked_;
+  DestinationsView destinations_;  // as they were last told
 
   std::shared_ptr<const Snapshot> published_ = Snapshot::empty();
   std::uint64_t last_ticket_ = 0;

@@ -3,6 +3,7 @@
 
 #include "controlplane/model/address_pool.h"
 #include "controlplane/model/compile.h"
+#include "controlplane/model/quota.h"
 #include "controlplane/model/service.h"
 
 #include <cstdint>
@@ -64,10 +65,17 @@ struct ServiceChanges {
   std::vector<std::pair<std::string, model::ServiceName>> removed;  // first, then `services`
 };
 
+struct NamespaceView {
+  std::string name;
+  model::Use use;
+  model::Quota quota;
+};
 struct ProviderView {
   std::string name;
   std::uint64_t revision = 0;
-  std::uint64_t services = 0;
+  model::Use use{};
+  model::Quota quota{};
+  std::vector<NamespaceView> namespaces{};  // those with a quota
 };
 
 struct PoolView {
@@ -75,7 +83,21 @@ struct PoolView {
   std::uint64_t in_use = 0;  // addresses
 };
 
+// Where backends can be reached otherwise than by the default route.
+struct DestinationsView {
+  std::uint64_t revision = 0;  // another one when they have changed; never 0
+  std::vector<IpPrefix> destinations;
+};
+
+// What this gateway is among its like.
+struct Standing {
+  bool standby = false;   // it answers and announces nothing of services'
+  bool draining = false;  // it takes no new flows
+};
+
 struct StatusView {
+  Standing standing;
+  std::uint64_t address_conflicts = 0;  // claims by others of addresses we answer for
   std::uint64_t epoch = 0;
   std::uint64_t services = 0;
   std::uint64_t backends = 0;

@@ -275,8 +275,8 @@ Dataplane::~Dataplane() {
   stop();
 }
 
-void Dataplane::start(NeighbourWanted wanted) {
-  parts_->punt->start(std::move(wanted));
+void Dataplane::start(NeighbourWanted wanted, AddressClaimed claimed) {
+  parts_->punt->start(std::move(wanted), std::move(claimed));
   const std::lock_guard lock(parts_->commands_mutex);
   for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
     rte_eal_remote_launch(run_worker, parts_->workers[i].get(), parts_->settings.lcores[i]);
@@ -332,6 +332,10 @@ std::string Dataplane::idle() const {
 
 void Dataplane::announce(std::uint8_t port, const IpAddress& address) {
   parts_->punt->announce(port, address);
+}
+
+void Dataplane::set_answered(const IpAddress& address, std::uint16_t ports) {
+  parts_->punt->set_answered(address, ports);
 }
 
 std::vector<PortFacts> Dataplane::port_facts() const {

@@ -108,6 +108,11 @@ class Dataplane {
   // Called on the punt thread: an lcore holds packets for this neighbour. Must not block.
   using NeighbourWanted = std::function<void(std::uint8_t port, const IpAddress& address)>;
 
+  // Called on the punt thread: somebody else has said that an address which we answer for on this
+  // port is at his MAC. Must not block.
+  using AddressClaimed =
+      std::function<void(std::uint8_t port, const IpAddress& address, const MacAddress& mac)>;
+
   // Starts EAL and the ports and makes the twins; no packet moves yet. Restores the caller's CPU
   // affinity. Throws StartFault, everything it added removed again.
   explicit Dataplane(const DataplaneSettings& settings);
@@ -116,7 +121,7 @@ class Dataplane {
   Dataplane& operator=(const Dataplane&) = delete;
 
   // Launches lcores and punt thread. A snapshot must have been published.
-  void start(NeighbourWanted wanted);
+  void start(NeighbourWanted wanted, AddressClaimed claimed = {});
   void stop();  // idempotent; every lcore has left its loop on return
 
   // Makes `next` what every lcore reads from its next turn on; never blocks. The snapshot before
@@ -135,6 +140,9 @@ class Dataplane {
   // (RFC 4861 §7.2.6) for `address` out of `port`, one second apart, the first at once.
   // Any thread.
   void announce(std::uint8_t port, const IpAddress& address);
+  // Bit per port on which the lcores answer for the address: where claims of it are told. Of ports
+  // with a twin. Any thread.
+  void set_answered(const IpAddress& address, std::uint16_t ports);
 
   [[nodiscard]] std::vector<PortFacts> port_facts() const;   // index = port number
   [[nodiscard]] std::vector<PortState> port_states() const;  // any thread

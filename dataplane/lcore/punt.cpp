@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/lcore/punt.h"
 
+#include "dataplane/lcore/claim.h"
 #include "dataplane/lcore/dataplane.h"
 #include "dataplane/stages/pipeline.h"
 
@@ -74,8 +75,9 @@ void Punt::add_port(std::unique_ptr<Twin> twin, const MacAddress& mac) {
   ports_.push_back(std::move(ends));
 }
 
-void Punt::start(Wanted wanted) {
+void Punt::start(Wanted wanted, Claimed claimed) {
   tell_ = std::move(wanted);
+  claimed_ = std::move(claimed);
   for (const auto& ends : ports_) {
     if (ends->twin != nullptr) {
       ends->twin->keep();
@@ -97,6 +99,21 @@ void Punt::announce(std::uint8_t port, const IpAddress& address) {
   announcements_.push_back({address, port, 3, clock_ms()});
 }
 
+void Punt::set_answered(const IpAddress& address, std::uint16_t ports) {
+  const std::lock_guard lock(announcements_mutex_);
+  const auto known = answered_.find(address);
+  if (known != answered_.end() && (known->second & ~ports) != 0) {
+    std::erase_if(announcements_, [&](const Announcement& announcement) {
+      return announcement.address == address && (ports >> announcement.port & 1U) == 0;
+    });
+  }
+  if (ports == 0) {
+    answered_.erase(address);
+  } else {
+    answered_[address] = ports;
+  }
+}
+
 void Punt::run() {
   std::vector<pollfd> polled;
   for (const auto& ends : ports_) {
@@ -106,10 +123,10 @@ void Punt::run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     wait(polled, moved ? 0 : kPollMs);
     moved = false;
-    for (const auto& ends : ports_) {
-      if (ends->twin != nullptr) {
-        moved = move_from_kernel(*ends) || moved;
-        moved = move_to_kernel(*ends) || moved;
+    for (std::size_t port = 0; port < ports_.size(); ++port) {
+      if (ports_[port]->twin != nullptr) {
+        moved = move_from_kernel(*ports_[port]) || moved;
+        moved = move_to_kernel(static_cast<std::uint8_t>(port)) || moved;
       }
     }
     send_announcements();
@@ -132,7 +149,26 @@ void Punt::wait(std::vector<pollfd>& polled, int timeout_ms) const {
   }
 }
 
-bool Punt::move_to_kernel(PortEnds& ends) {
+// What others claim passes here anyway: the lcores leave such frames to the kernel.
+void Punt::look_for_claim(std::uint8_t port, std::span<const std::uint8_t> frame) {
+  const auto claim = read_claim(frame);
+  const auto is_own = [&](const auto& ends) { return ends->mac == claim->mac; };
+  if (!claim || !claimed_ || std::any_of(ports_.begin(), ports_.end(), is_own)) {
+    return;
+  }
+  bool ours = false;
+  {
+    const std::lock_guard lock(announcements_mutex_);
+    const auto at = answered_.find(claim->address);
+    ours = at != answered_.end() && (at->second >> port & 1U) != 0;
+  }
+  if (ours) {
+    claimed_(port, claim->address, claim->mac);
+  }
+}
+
+bool Punt::move_to_kernel(std::uint8_t port) {
+  PortEnds& ends = *ports_[port];
   void* burst[kBatch];
   const unsigned count = rte_ring_dequeue_burst(ends.to_kernel.get(), burst, kBatch, nullptr);
   for (unsigned i = 0; i < count; ++i) {
@@ -145,6 +181,7 @@ bool Punt::move_to_kernel(PortEnds& ends) {
       frame =
           static_cast<const std::uint8_t*>(rte_pktmbuf_read(mbuf, 0, mbuf->pkt_len, whole.data()));
     }
+    look_for_claim(port, {frame, mbuf->pkt_len});
     if (ends.twin->write({frame, mbuf->pkt_len})) {
       ends.punted.add(1);
     }

@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -52,6 +54,9 @@ class Punt {
     Counter injected;
   };
   using Wanted = std::function<void(std::uint8_t port, const IpAddress& address)>;
+  // Somebody else has said, in ARP or ND, that one of our addresses is his.
+  using Claimed =
+      std::function<void(std::uint8_t port, const IpAddress& address, const MacAddress& mac)>;
 
   explicit Punt(rte_mempool* pool);
   ~Punt();
@@ -60,11 +65,14 @@ class Punt {
 
   // Before start(); in the order of the ports.
   void add_port(std::unique_ptr<Twin> twin, const MacAddress& mac);
-  // Keeps the twins for good.
-  void start(Wanted wanted);
+  // Keeps the twins for good. Both are called on the punt thread.
+  void start(Wanted wanted, Claimed claimed = {});
   void stop();
   // Three announcements one second apart, the first at once. Any thread.
   void announce(std::uint8_t port, const IpAddress& address);
+  // Bit per port on which we answer for the address: claims of it there are told, and announcements
+  // elsewhere are not sent any more. Any thread.
+  void set_answered(const IpAddress& address, std::uint16_t ports);
 
   [[nodiscard]] PortEnds& port(std::size_t index) { return *ports_[index]; }
   [[nodiscard]] std::size_t ports() const { return ports_.size(); }
@@ -79,7 +87,8 @@ class Punt {
   };
   void run();
   void wait(std::vector<pollfd>& polled, int timeout_ms) const;
-  bool move_to_kernel(PortEnds& ends);
+  bool move_to_kernel(std::uint8_t port);
+  void look_for_claim(std::uint8_t port, std::span<const std::uint8_t> frame);
   bool move_from_kernel(PortEnds& ends);
   void send_announcements();
   void tell_wanted();
@@ -90,8 +99,10 @@ class Punt {
   std::vector<std::unique_ptr<PortEnds>> ports_;
   Ring wanted_ring_;
   Wanted tell_;
+  Claimed claimed_;
   std::mutex announcements_mutex_;
   std::deque<Announcement> announcements_;
+  std::map<IpAddress, std::uint16_t> answered_;  // under announcements_mutex_ too
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -59,7 +59,8 @@ PuntClass punt_class(const Packet& packet, const Snapshot& snapshot) {
                                                       : IpAddress(packet.key6.destination);
   const AddressEntry* entry = snapshot.addresses->find(to);
   const bool broadcast = to.is_ipv4() && to.v4().value.raw == 0xffff'ffff;
-  const bool known = entry != nullptr && entry->kind != AddressKind::kWithdrawn;
+  const bool known = entry != nullptr && entry->kind != AddressKind::kWithdrawn &&
+                     entry->kind != AddressKind::kNode;
   return known || to.is_multicast() || to.is_link_local() || broadcast ? PuntClass::kHost
                                                                        : PuntClass::kTransit;
 }

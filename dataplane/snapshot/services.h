@@ -34,6 +34,7 @@ struct ServicePort {
   std::shared_ptr<const MaglevTable> maglev;  // null: no usable backend
   std::vector<std::uint32_t> binding_slots;   // by endpoint index of `maglev`
   bool refuses = false;  // without a usable backend clients are told, not just dropped
+  bool shut = false;     // without `maglev`: a traffic policy has none for whoever comes this way
   std::shared_ptr<const SourceRanges> allowed = nullptr;  // clients; null: everybody
   std::shared_ptr<const SourceRanges> denied = nullptr;   // of those; null: nobody
   FlowOptions flow_options = {};
@@ -45,6 +46,9 @@ enum class AddressKind : std::uint8_t {
   kVip,   // service frontends; ARP/ND and echo answered by the dataplane; never reaches the kernel
   kSnat,  // replies of FULL_NAT flows; ARP/ND and echo answered by the dataplane
   kHost,  // an address of the twin: the kernel's own
+  // A node's, routed through us: what is served on it is ours, all else passes as if it were
+  // nobody's. Never answered for.
+  kNode,
   // A VIP that serves nothing any more while flows of it may live. Their packets and fragments find
   // their lcore by it; for all that is new it is nobody's.
   kWithdrawn,
@@ -68,13 +72,15 @@ struct AddressEntry {
   AddressKind kind = AddressKind::kVip;
   bool answers_echo = false;        // VIP with a usable backend, or SNAT address
   std::uint16_t answer_ports = 0;   // bit per port on which ARP/ND for it is answered
+  bool serves_node_ports = false;   // besides its frontends
+  bool keeps_flows = false;         // kHost, kNode: flows may live of services that were here
   std::vector<Frontend> frontends;  // sorted by key
 
   // The gateway speaks for it.
   [[nodiscard]] bool is_ours() const {
     return kind == AddressKind::kVip || kind == AddressKind::kSnat;
   }
-  // Null when nothing is served on this port.
+  // Null when none of its frontends has this port; Snapshot::service_at() knows node ports too.
   [[nodiscard]] const ServicePort* find(PortKey key) const;
 };
 

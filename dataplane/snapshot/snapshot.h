@@ -5,6 +5,7 @@
 #include "dataplane/snapshot/backends.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/next_hops.h"
+#include "dataplane/snapshot/node_ports.h"
 #include "dataplane/snapshot/ownership.h"
 #include "dataplane/snapshot/routes.h"
 #include "dataplane/snapshot/services.h"
@@ -50,6 +51,8 @@ struct Snapshot {
   std::uint64_t maglev_seed = 0;
   bool refuse_unknown_ports = true;  // of VIPs: their clients are told
 
+  bool draining = false;  // the gateway: it takes no new flows
+
   // Some service keeps its clients' addresses, or flows of one that did may live: replies bear
   // them.
   bool any_dnat = false;
@@ -59,9 +62,19 @@ struct Snapshot {
   std::vector<SnatAddress> snat6;
   std::shared_ptr<const Ownership> ownership = Ownership::single();
   std::shared_ptr<const AddressTable> addresses;
+  std::shared_ptr<const NodePortTable> node_ports = std::make_shared<NodePortTable>();
+  NodePortRange node_port_range;
   std::shared_ptr<const BindingTable> bindings;
   std::shared_ptr<const NextHopTable> next_hops;
   std::shared_ptr<const RouteTable> routes;
+
+  // What is served at a port of this address: its frontend, or else a node port. Null: nothing.
+  [[nodiscard]] const ServicePort* service_at(const AddressEntry& entry, PortKey key) const;
+  // As service_at() of an address that may be nobody's.
+  [[nodiscard]] const ServicePort* service_at(const IpAddress& address, PortKey key) const;
+  // Clients may send here: to a VIP, one that only old flows have included, or to what is or could
+  // be a service's port of another address.
+  [[nodiscard]] bool is_for_clients(const AddressEntry& entry, PortKey key) const;
 
   // An empty one, all tables present.
   static std::shared_ptr<const Snapshot> empty();

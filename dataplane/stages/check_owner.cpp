@@ -10,12 +10,11 @@ namespace sluice {
 namespace {
 
 // Where whole tuples are hashed, a flow that keeps its client's address is known by its service.
-bool keeps_client(const Packet& packet, Be16 port, const AddressEntry& entry,
-                  const Snapshot& snapshot) {
+bool keeps_client(const AddressEntry& entry, PortKey port, const Snapshot& snapshot) {
   if (!snapshot.any_dnat || snapshot.ownership->input() != OwnerInput::kFullTuple) {
     return false;
   }
-  const ServicePort* service = entry.find({port.host(), packet.protocol});
+  const ServicePort* service = snapshot.service_at(entry, port);
   return service != nullptr && service->mode == ForwardingMode::kDnat;
 }
 
@@ -23,16 +22,16 @@ template <Family F>
 std::optional<std::uint8_t> owner_by_key(const Packet& packet, const Snapshot& snapshot) {
   const FlowKey<F>& key = packet.key<F>();
   const AddressEntry* entry = snapshot.addresses->find(IpAddress(key.destination));
-  if (entry == nullptr || entry->kind == AddressKind::kHost) {
-    return snapshot.any_dnat
-               ? std::optional(snapshot.ownership->of_packet(key, End::kDestination, true))
-               : std::nullopt;
-  }
-  if (entry->kind == AddressKind::kSnat) {
+  const PortKey port{key.destination_port.host(), packet.protocol};
+  if (entry != nullptr && entry->kind == AddressKind::kSnat) {
     return snapshot.ownership->of_packet(key, End::kDestination, false);
   }
-  return snapshot.ownership->of_packet(
-      key, End::kSource, keeps_client(packet, key.destination_port, *entry, snapshot));
+  if (entry != nullptr && snapshot.is_for_clients(*entry, port)) {
+    return snapshot.ownership->of_packet(key, End::kSource, keeps_client(*entry, port, snapshot));
+  }
+  return snapshot.any_dnat
+             ? std::optional(snapshot.ownership->of_packet(key, End::kDestination, true))
+             : std::nullopt;
 }
 
 // Is this what the device of a port makes of such a packet? Which side it took of one that faces

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whose is it? Only packets without a flow come here. By address first (VIP, SNAT, host), then by
-// port. What is nobody's goes to the kernel or is dropped, as the port says; what is for a VIP or
-// a SNAT address never reaches the kernel.
+// Whose is it? Only packets without a flow come here. By address first (VIP, node, SNAT, host),
+// then by port. What is nobody's goes to the kernel or is dropped, as the port says; what is for a
+// VIP or a SNAT address never reaches the kernel, and of a host's or a node's address only node
+// ports are ours.
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
 
@@ -72,11 +73,23 @@ bool may_open(const Packet& packet) {
                               (flags & (kTcpSyn | kTcpRst)) == 0 && (flags & kTcpAck) != 0);
 }
 
-// A TCP or UDP packet without a flow, to a VIP.
-void classify_frontend(Packet& packet, const AddressEntry& entry) {
+bool has_ports(const Packet& packet) {
+  return packet.kind == PacketKind::kTransport || packet.kind == PacketKind::kFirstFragment ||
+         packet.kind == PacketKind::kLaterFragment;
+}
+
+const ServicePort* service_at(const Packet& packet, const AddressEntry& entry,
+                              const Snapshot& snapshot) {
   const Be16 port =
       packet.family == Family::kIpv4 ? packet.key4.destination_port : packet.key6.destination_port;
-  packet.service = entry.find({port.host(), packet.protocol});
+  const PortKey key{port.host(), packet.protocol};
+  const ServicePort* own = entry.find(key);  // as a rule the answer, and one call
+  return own != nullptr || !entry.serves_node_ports ? own : snapshot.service_at(entry, key);
+}
+
+// A TCP or UDP packet without a flow, to a service; null: to a port of a VIP that none has.
+void classify_frontend(Packet& packet, const ServicePort* service, const Snapshot& snapshot) {
+  packet.service = service;
   if (packet.service == nullptr) {
     packet.decide_drop(Drop::kUnknownPort);
     return;
@@ -90,17 +103,19 @@ void classify_frontend(Packet& packet, const AddressEntry& entry) {
   } else if (packet.protocol == kProtocolTcp && !may_open(packet)) {
     packet.decide_drop(Drop::kTcpNoFlow);  // backends or none, its connection is over
   } else if (packet.service->maglev == nullptr) {
-    packet.decide_drop(Drop::kNoBackend);
+    packet.decide_drop(packet.service->shut ? Drop::kTrafficPolicy : Drop::kNoBackend);
+  } else if (snapshot.draining) {
+    packet.decide_drop(Drop::kDraining);
   }
 }
 
-void classify_ours(Packet& packet, const AddressEntry& entry) {
+void classify_ours(Packet& packet, const AddressEntry& entry, const Snapshot& snapshot) {
   switch (packet.kind) {
     case PacketKind::kTransport:
     case PacketKind::kFirstFragment:
     case PacketKind::kLaterFragment:
       if (entry.kind == AddressKind::kVip) {
-        classify_frontend(packet, entry);
+        classify_frontend(packet, service_at(packet, entry, snapshot), snapshot);
       } else {
         packet.decide_drop(Drop::kSnatNoFlow);
       }
@@ -125,17 +140,36 @@ void classify_ours(Packet& packet, const AddressEntry& entry) {
   }
 }
 
-void classify_packet(Packet& packet, const Snapshot& snapshot) {
-  const Addresses addresses = addresses_of(packet);
-  const AddressEntry* entry = snapshot.addresses->find(addresses.destination);
-  if (entry == nullptr || entry->kind == AddressKind::kWithdrawn) {
-    classify_other(packet, addresses, snapshot.ports[packet.rx_port]);
-  } else if (entry->kind == AddressKind::kHost) {
-    classify_host(packet, snapshot.ports[packet.rx_port]);
+// The kernel's own address, or a node's behind us: node ports are ours, the rest is not. The kernel
+// sends to its own addresses without us.
+void classify_node(Packet& packet, const Addresses& addresses, const AddressEntry& entry,
+                   const Snapshot& snapshot) {
+  const PortFacts& port = snapshot.ports[packet.rx_port];
+  const ServicePort* service = has_ports(packet) ? service_at(packet, entry, snapshot) : nullptr;
+  if (service == nullptr && entry.kind == AddressKind::kHost) {
+    classify_host(packet, port);
+  } else if (service == nullptr) {
+    classify_other(packet, addresses, port);
   } else if (is_impossible_source(addresses.source, snapshot)) {
     packet.decide_drop(Drop::kSourceAddress);
   } else {
-    classify_ours(packet, *entry);
+    classify_frontend(packet, service, snapshot);
+  }
+}
+
+void classify_packet(Packet& packet, const Snapshot& snapshot) {
+  const Addresses addresses = addresses_of(packet);
+  const AddressEntry* entry = snapshot.addresses->find(addresses.destination);
+  if (entry != nullptr && entry->is_ours()) [[likely]] {
+    if (is_impossible_source(addresses.source, snapshot)) {
+      packet.decide_drop(Drop::kSourceAddress);
+    } else {
+      classify_ours(packet, *entry, snapshot);
+    }
+  } else if (entry == nullptr || entry->kind == AddressKind::kWithdrawn) {
+    classify_other(packet, addresses, snapshot.ports[packet.rx_port]);
+  } else {
+    classify_node(packet, addresses, *entry, snapshot);
   }
 }
 

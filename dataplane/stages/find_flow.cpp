@@ -51,9 +51,8 @@ bool ends_with_endpoint(FlowRef ref, const FlowHot<F>& flow, const Snapshot& sna
   if (flow.protocol != kProtocolUdp || ref.direction() != Direction::kFromClient) {
     return false;
   }
-  const AddressEntry* address = snapshot.addresses->find(IpAddress(flow.frontend));
   const ServicePort* service =
-      address == nullptr ? nullptr : address->find({flow.frontend_port.host(), flow.protocol});
+      snapshot.service_at(IpAddress(flow.frontend), {flow.frontend_port.host(), flow.protocol});
   return service != nullptr && service->maglev != nullptr;
 }
 
@@ -116,8 +115,9 @@ template <Family F>
 }
 
 // A packet for whose flow nothing changes by it, translated and forwarded here and now: all an
-// established flow costs. False, and the packet is as it was, for any that asks for more: errors and
-// fragments, TCP that opens or closes, a TTL used up, a next hop that is not known or too narrow.
+// established flow costs. False, and the packet is as it was, for any that asks for more: errors
+// and fragments, TCP that opens or closes, a TTL used up, a next hop that is not known or too
+// narrow.
 template <Family F>
 [[gnu::always_inline]] inline bool carry(Packet& packet, FlowTable<F>& flows,
                                          const NextHopTable& next_hops, std::uint32_t now_ms) {
@@ -194,9 +194,8 @@ template bool is_over(FlowRef, const FlowHot<Family::kIpv6>&, const Snapshot&);
 template <Family F>
 const ServicePort* service_of(const FlowHot<F>& flow, const FlowCold& cold,
                               const Snapshot& snapshot) {
-  const AddressEntry* address = snapshot.addresses->find(IpAddress(flow.frontend));
   const ServicePort* service =
-      address == nullptr ? nullptr : address->find({flow.frontend_port.host(), flow.protocol});
+      snapshot.service_at(IpAddress(flow.frontend), {flow.frontend_port.host(), flow.protocol});
   return service != nullptr && service->id == cold.service_port ? service : nullptr;
 }
 

@@ -15,13 +15,14 @@
 namespace sluice {
 namespace {
 
-// To one of our addresses, also one that only old flows have; or, where backends answer clients by
-// name (DNAT), to anybody.
+// To an address with anything of ours, also one that only old flows have; or, where backends answer
+// clients by name (DNAT), to anybody.
 bool may_be_ours(const Packet& packet, const Snapshot& snapshot) {
   const AddressEntry* entry =
       snapshot.addresses->find(packet.family == Family::kIpv4 ? IpAddress(packet.key4.destination)
                                                               : IpAddress(packet.key6.destination));
-  return (entry != nullptr && entry->kind != AddressKind::kHost) ||
+  return (entry != nullptr &&
+          (entry->kind != AddressKind::kHost || entry->serves_node_ports || entry->keeps_flows)) ||
          (snapshot.any_dnat && !packet.from_host);
 }
 

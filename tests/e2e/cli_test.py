@@ -20,7 +20,7 @@ READS = {"get services": VIP_V4, "get services web": VIP_V6, "get backends": "10
          f"explain --from [2001:db8:2::2]:4000 --to [{VIP_V6}]:7 --protocol udp": "web"}
 
 MALFORMED = """
-apiVersion: sluice.dev/v1
+apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec:
@@ -30,7 +30,7 @@ spec:
   ports: [{name: http, port: 0}, {name: api, port: 81}]
   endpoints: [{addresses: [10.10.0.11]}]
 ---
-apiVersion: sluice.dev/v1
+apiVersion: v1
 kind: Service
 metadata: {name: shop}
 spec:
@@ -39,7 +39,7 @@ spec:
   ports: [{name: http, port: 80}, {name: again, port: 80}]
   endpoints: [{addresses: [10.10.0.12], weight: 4000}]
 ---
-apiVersion: sluice.dev/v1
+apiVersion: v1
 kind: Service
 metadata: {name: host}
 spec:
@@ -87,10 +87,21 @@ def test_a_malformed_file_gets_every_fault_in_one_answer_and_changes_nothing(tes
 
 def test_a_field_that_is_not_built_yet_is_refused_by_its_path(testbed):
     manifest = web()
-    manifest["spec"]["externalTrafficPolicy"] = "Local"
+    manifest["spec"]["healthCheckNodePort"] = 30000
     done = testbed.gateway.apply(manifest, check=False)
     assert done.returncode == 1
-    assert "spec.externalTrafficPolicy" in done.stderr
+    assert "spec.healthCheckNodePort" in done.stderr
+
+
+def test_a_service_that_has_changed_since_it_was_read_is_not_overwritten(testbed):
+    text = testbed.gateway.ctl("get service web -o yaml").stdout
+    assert "resourceVersion" in text and text.startswith("apiVersion: v1\nkind: Service\n")
+    changed = web()
+    changed["spec"]["forwarding"] = {"noEndpoints": "refuse"}
+    testbed.gateway.apply(changed)
+    late = testbed.gateway.ctl("apply", "-f", "-", input=text, check=False)
+    assert late.returncode == 1 and "metadata.resourceVersion" in late.stderr
+    assert "refuse" in testbed.gateway.ctl("get service web -o yaml").stdout
 
 
 def test_a_frontend_that_another_provider_holds_is_refused_with_its_holder(testbed):

@@ -252,6 +252,19 @@ const std::vector<DropCase>& service_cases() {
        [](World& w) {
          return with(w, kProtocolTcp, [](FrameSpec& s) { s.destination_port = 81; });
        }},
+      {"AClientOfAServiceThatItsTrafficPolicyShuts", Drop::kTrafficPolicy,
+       [](World& w) {
+         w.change_service(World::kDnsId, [](ServicePort& s) {
+           s.shut = true;
+           s.maglev = nullptr;
+         });
+         return udp(w);
+       }},
+      {"ANewFlowWhileTheGatewayDrains", Drop::kDraining,
+       [](World& w) {
+         w.snapshot.draining = true;
+         return udp(w);
+       }},
       {"ATcpSegmentOfAFlowWeDoNotKnow", Drop::kTcpNoFlow,
        [](World& w) { return with(w, kProtocolTcp, [](FrameSpec& s) { s.tcp_flags = kTcpAck; }); }},
       {"ABackendWeHaveNoRouteTo", Drop::kNoRoute, syn, World::kWan, {.route_to_backends = false}},

@@ -75,6 +75,7 @@ sluice::v1::ApplyRequest transaction(unsigned number) {
   sluice::v1::Service& service = *request.add_upsert();
   service.mutable_metadata()->set_name("load");
   service.mutable_spec()->set_type("LoadBalancer");
+  service.mutable_spec()->set_allocate_load_balancer_node_ports(false);
   service.mutable_spec()->add_load_balancer_ips("203.0.113.99");
   sluice::v1::ServicePort& port = *service.mutable_spec()->add_ports();
   port.set_name("http");

@@ -146,12 +146,13 @@ class Gateway:
         """What `sluicectl ... -o json` prints, read."""
         return json.loads(self.ctl(*words, "-o", "json").stdout)
 
-    def clear(self):
-        """Deletes every service of the command line's."""
-        there = [row["service"]["metadata"]["name"]
-                 for row in self.get("get", "services").get("services", [])]
-        if there:
-            self.ctl("delete", "service", *there)
+    def clear(self, provider="cli"):
+        """Deletes every service of a provider."""
+        rows = self.get("--provider", provider, "-A", "get", "services").get("services", [])
+        for row in rows:
+            meta = row["service"]["metadata"]
+            self.ctl("--provider", provider, "-n", meta.get("namespace", "default"), "delete", "service",
+                     meta["name"])
 
     def apply(self, *documents, options=(), **run_options):
         """Applies manifests given as values."""
@@ -167,7 +168,7 @@ def service(name, vips, ports, endpoints, namespace="default"):
         address, fields = (endpoint, {}) if isinstance(endpoint, str) else endpoint
         listed.append({"addresses": [address]} | fields)
     return {
-        "apiVersion": "sluice.dev/v1",
+        "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {

@@ -365,6 +365,33 @@ void World::add_vip(const IpAddress& other) {
   ++snapshot.epoch;
 }
 
+void World::add_node_port(std::uint16_t node_port, std::uint32_t service_id) {
+  NodePortTable ports = *snapshot.node_ports;
+  for (const Frontend& frontend : snapshot.addresses->find(vip)->frontends) {
+    if (frontend.service->id == service_id) {
+      auto on_nodes = std::make_shared<ServicePort>(*frontend.service);
+      on_nodes->allowed = nullptr;
+      ports.set(family, {node_port, frontend.key.protocol},
+                std::make_shared<NodePort>(NodePort{frontend.service, on_nodes}));
+    }
+  }
+  snapshot.node_ports = std::make_shared<NodePortTable>(ports);
+  ++snapshot.epoch;
+}
+
+void World::serve_node_ports(const IpAddress& address) {
+  const AddressEntry* known = snapshot.addresses->find(address);
+  auto entry = std::make_shared<AddressEntry>(known == nullptr ? AddressEntry{} : *known);
+  if (known == nullptr) {
+    entry->address = address;
+    entry->kind = AddressKind::kNode;
+  }
+  entry->serves_node_ports = true;
+  snapshot.addresses = std::make_shared<AddressTable>(
+      snapshot.addresses->with(std::vector<AddressTable::Change>{{address, entry}}));
+  ++snapshot.epoch;
+}
+
 void World::set_backends(std::uint32_t service_id, std::uint16_t port,
                          const std::vector<std::uint32_t>& usable) {
   std::vector<MaglevEndpoint> endpoints;

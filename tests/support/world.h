@@ -111,6 +111,10 @@ class World {
   void delete_services(bool resets = false);
   // The VIP's services on another address too.
   void add_vip(const IpAddress& other);
+  // Gives a service of the VIP a node port. Changes of the service from now on pass it by.
+  void add_node_port(std::uint16_t node_port, std::uint32_t service_id);
+  // An address that is there serves node ports, another one as a node's.
+  void serve_node_ports(const IpAddress& address);
   // Makes only these backends of a service usable for new flows.
   void set_dns_backends(const std::vector<std::uint32_t>& usable) {
     set_backends(kDnsId, 5353, usable);

@@ -7,7 +7,8 @@ _sluicectl_names() {
   local -a scope=(--timeout 1s)
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      -n|--namespace|--server|--provider)
+      -n|--namespace|--server|--provider|\
+      --certificate-authority|--client-certificate|--client-key)
         # bash takes ":" for a break between words: unix:PATH comes as three.
         if [[ ${COMP_WORDS[i + 2]} == : ]]; then
           scope+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}:${COMP_WORDS[i + 3]}")
@@ -23,15 +24,18 @@ _sluicectl_names() {
 
 _sluicectl() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-  local commands="apply expose delete get flows status explain completion version"
-  local kinds="services backends ports flows drops providers pools"
-  local global="-n --namespace -A --all-namespaces -o --output --provider --server --timeout --help"
+  local commands="apply expose delete get describe port-forward flows status explain role drain undrain doctor"
+  commands+=" completion version"
+  local kinds="services backends ports flows drops events providers pools"
+  local global="-n --namespace -A --all-namespaces -o --output --provider --server --certificate-authority
+    --client-certificate --client-key --timeout --help"
   local command="" kind="" own="" i
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -n|--namespace|-o|--output|--provider|--server|--timeout|-f|--filename|--expected-revision|\
-      --client|--backend|--service|--state|--limit|--from|--to|--protocol|--port)
+      --certificate-authority|--client-certificate|--client-key|\
+      --client|--backend|--service|--state|--limit|--from|--to|--protocol|--port|--address|--deadline)
         ((i++))
         [[ ${COMP_WORDS[i + 1]} == : ]] && ((i += 2))
         ;;
@@ -57,18 +61,23 @@ _sluicectl() {
     --protocol) COMPREPLY=($(compgen -W "tcp udp" -- "$cur")); return ;;
     -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit|--from|--to)
       return ;;
+    --address) COMPREPLY=($(compgen -W "localhost 0.0.0.0" -- "$cur")); return ;;
+    --deadline) return ;;
   esac
 
   if [[ $cur == -* ]]; then
     case $command in
       expose)
-        own="--port --target-port --node-port --protocol --type --load-balancer-ip --external-ip"
+        own="--port --target-port --node-port --protocol --type --load-balancer-ip --external-ip --external-name"
         own+=" --selector --backend --dry-run" ;;
       apply) own="-f --filename --replace --dry-run --expected-revision" ;;
       delete) own="-f --filename --dry-run --expected-revision" ;;
       get) own="-w --watch --client --backend --service --state --limit" ;;
       flows) own="--client --backend --service --state --limit --all" ;;
       explain) own="--from --to --protocol --port" ;;
+      port-forward) own="--address --through-vip" ;;
+      drain) own="--deadline" ;;
+      doctor) own="--kubernetes --config" ;;
     esac
     COMPREPLY=($(compgen -W "$own $global" -- "$cur"))
     return
@@ -79,11 +88,12 @@ _sluicectl() {
     "") words=$commands ;;
     completion) [[ -n $kind ]] || words="bash zsh fish" ;;
     flows) [[ -n $kind ]] || words="list delete" ;;
-    delete) if [[ -z $kind ]]; then words="service"; else words=$(_sluicectl_names services); fi ;;
+    role) [[ -n $kind ]] || words="active standby" ;;
+    delete|describe|port-forward) if [[ -z $kind ]]; then words="service"; else words=$(_sluicectl_names services); fi ;;
     get)
       case $kind in
         "") words=$kinds ;;
-        services|service|svc|backends|backend|be|flows|flow|fl)
+        services|service|svc|backends|backend|be|flows|flow|fl|events|event|ev)
           words=$(_sluicectl_names services) ;;
         ports|port|po) words=$(_sluicectl_names ports) ;;
         drops|drop|dr) words=$(_sluicectl_names drops) ;;

@@ -5,7 +5,7 @@ function __sluicectl_names
   set -l words (commandline -opc)
   for i in (seq (count $words))
     switch $words[$i]
-      case -n --namespace --server --provider
+      case -n --namespace --server --provider --certificate-authority --client-certificate --client-key
         test $i -lt (count $words); and set -a scope $words[$i] $words[(math $i + 1)]
       case -A --all-namespaces
         set -a scope -A
@@ -15,8 +15,9 @@ function __sluicectl_names
 end
 
 set -l seen __fish_seen_subcommand_from
-set -l commands apply expose delete get flows status explain completion version
-set -l kinds services backends ports flows drops providers pools
+set -l commands apply expose delete get describe port-forward flows status explain role drain undrain doctor \
+  completion version
+set -l kinds services backends ports flows drops events providers pools
 complete -c sluicectl -f
 complete -c sluicectl -n "not $seen $commands" -a "$commands"
 complete -c sluicectl -s n -l namespace -x -d 'namespace'
@@ -31,20 +32,20 @@ complete -c sluicectl -n "$seen apply delete" -s f -l filename -r -F
 complete -c sluicectl -n "$seen apply delete expose" -l dry-run
 complete -c sluicectl -n "$seen expose" -l type -x -a 'ClusterIP NodePort LoadBalancer ExternalName'
 complete -c sluicectl -n "$seen expose" -l protocol -x -a 'TCP UDP SCTP'
-for option in port target-port node-port load-balancer-ip external-ip selector backend
+for option in port target-port node-port load-balancer-ip external-ip external-name selector backend
   complete -c sluicectl -n "$seen expose" -l $option -x
 end
 complete -c sluicectl -n "$seen apply delete" -l expected-revision -x
 complete -c sluicectl -n "$seen apply" -l replace
 
-complete -c sluicectl -n "$seen delete; and not $seen service" \
+complete -c sluicectl -n "$seen delete describe port-forward; and not $seen service" \
   -a service
-complete -c sluicectl -n "$seen delete; and $seen service" \
+complete -c sluicectl -n "$seen delete describe port-forward; and $seen service" \
   -a '(__sluicectl_names services)'
 
 complete -c sluicectl -n "$seen get; and not $seen $kinds svc service" \
   -a "$kinds"
-complete -c sluicectl -n "$seen get; and $seen services service svc backends flows" \
+complete -c sluicectl -n "$seen get; and $seen services service svc backends flows events" \
   -a '(__sluicectl_names services)'
 complete -c sluicectl -n "$seen get; and $seen ports" \
   -a '(__sluicectl_names ports)'
@@ -76,4 +77,10 @@ complete -c sluicectl -n "$seen explain" -l to -x
 complete -c sluicectl -n "$seen explain" -l protocol -x -a 'tcp udp'
 complete -c sluicectl -n "$seen explain" -l port -x \
   -a '(__sluicectl_names ports)'
+complete -c sluicectl -n "$seen port-forward" -l address -x
+complete -c sluicectl -n "$seen port-forward" -l through-vip
+complete -c sluicectl -n "$seen role" -a 'active standby'
+complete -c sluicectl -n "$seen drain" -l deadline -x
+complete -c sluicectl -n "$seen doctor" -l kubernetes
+complete -c sluicectl -n "$seen doctor" -l config -r
 complete -c sluicectl -n "$seen completion" -a 'bash zsh fish'

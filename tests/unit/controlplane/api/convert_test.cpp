@@ -75,8 +75,7 @@ TEST(Convert, AServiceComesBackAsItWasWrittenWithItsDefaultsSpeltOut) {
   spec.set_type("LoadBalancer");
   spec.set_external_traffic_policy("Cluster");
   spec.set_internal_traffic_policy("Cluster");
-  spec.set_allocate_load_balancer_node_ports(false);
-  spec.mutable_forwarding()->set_mode("FULL_NAT");
+  spec.set_allocate_load_balancer_node_ports(true);
   spec.mutable_forwarding()->set_no_endpoints("drop");
   spec.mutable_forwarding()->set_on_endpoint_removal("keep");
   spec.mutable_ports(0)->set_protocol("TCP");
@@ -112,15 +111,7 @@ TEST(Convert, AbsentConditionsStayAbsent) {
 // Every field of the proto that is marked [later], with a value that asks for it.
 TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"spec { allocate_load_balancer_node_ports: true }", "s.spec.allocateLoadBalancerNodePorts"},
-      {"spec { load_balancer_class: 'x/y' }", "s.spec.loadBalancerClass"},
-      {"spec { external_traffic_policy: 'Local' }", "s.spec.externalTrafficPolicy"},
-      {"spec { internal_traffic_policy: 'Local' }", "s.spec.internalTrafficPolicy"},
       {"spec { health_check_node_port: 30000 }", "s.spec.healthCheckNodePort"},
-      {"spec { publish_not_ready_addresses: true }", "s.spec.publishNotReadyAddresses"},
-      {"spec { selector { key: 'a' value: 'b' } }", "s.spec.selector"},
-      {"spec { external_name: 'example.org' }", "s.spec.externalName"},
-      {"spec { ports { name: 'p' port: 81 node_port: 30000 } }", "s.spec.ports[2].nodePort"},
       {"spec { ports { name: 'p' port: 81 protocol: 'SCTP' } }", "s.spec.ports[2].protocol"},
       {"spec { endpoints { addresses: '10.0.0.9' network: 'blue' } }",
        "s.spec.endpoints[2].network"},
@@ -138,16 +129,43 @@ TEST(Convert, EachFieldThatComesLaterIsRefusedUnderItsPath) {
   }
 }
 
-TEST(Convert, TypesThatComeLaterAreRefused) {
-  for (const char* type : {"NodePort", "ExternalName"}) {
-    v1::Service message = parse(R"(metadata { name: "web" } spec { ports { port: 80 } })");
-    message.mutable_spec()->set_type(type);
-    model::Faults faults;
-    model::validate(to_input(message), "s", faults);
-    EXPECT_TRUE(faults.invalid.empty());
-    ASSERT_EQ(faults.unimplemented.size(), 1U) << type;
-    EXPECT_EQ(faults.unimplemented[0].path, "s.spec.type");
-  }
+TEST(Convert, AnExternalNameComesBackWithoutTheAddressesThatWereFound) {
+  const v1::Service message = parse(R"(
+    metadata { name: "web" annotations { key: "sluice.dev/expose-external-name" value: "true" } }
+    spec { type: "ExternalName" external_name: "api.example.com" ports { port: 443 } })");
+  model::Service service = validated(message);
+  service.endpoints.emplace_back().address = *parse_ip("192.0.2.7");
+  const v1::ServiceSpec spec = told(service).spec();
+  EXPECT_EQ(spec.type(), "ExternalName");
+  EXPECT_EQ(spec.external_name(), "api.example.com");
+  EXPECT_EQ(spec.endpoints_size(), 0);
+  EXPECT_EQ(spec.internal_traffic_policy(), "");
+}
+
+TEST(Convert, WhatAServiceChoosesEndpointsByComesBack) {
+  const v1::Service message = parse(R"(
+    metadata { name: "web" } spec {
+      type: "LoadBalancer" external_traffic_policy: "Local" internal_traffic_policy: "Local"
+      load_balancer_class: "sluice.dev/gateway" publish_not_ready_addresses: true
+      selector { key: "app" value: "web" } ports { port: 80 }
+      endpoints { addresses: "10.0.0.1" labels { key: "app" value: "web" } } })");
+  const v1::ServiceSpec spec = told(validated(message)).spec();
+  EXPECT_EQ(spec.external_traffic_policy(), "Local");
+  EXPECT_EQ(spec.internal_traffic_policy(), "Local");
+  EXPECT_EQ(spec.load_balancer_class(), "sluice.dev/gateway");
+  EXPECT_TRUE(spec.publish_not_ready_addresses());
+  EXPECT_EQ(spec.selector().at("app"), "web");
+  EXPECT_EQ(spec.endpoints(0).labels().at("app"), "web");
+}
+
+TEST(Convert, ANodePortServiceComesBackWithItsNodePorts) {
+  const v1::Service message = parse(R"(
+    metadata { name: "web" } spec { type: "NodePort" ports { port: 80 node_port: 30080 } })");
+  const v1::ServiceSpec spec = told(validated(message)).spec();
+  EXPECT_EQ(spec.type(), "NodePort");
+  EXPECT_EQ(spec.ports(0).node_port(), 30'080);
+  EXPECT_EQ(spec.external_traffic_policy(), "Cluster");
+  EXPECT_FALSE(spec.has_allocate_load_balancer_node_ports()) << "of the other type alone";
 }
 
 TEST(Convert, AClusterServiceComesBackWithItsAddresses) {
@@ -306,6 +324,22 @@ TEST(Convert, EverySettingOfAConfigurationReachesTheModel) {
   EXPECT_EQ(config->grants.external_ips, std::vector{*model::parse_address_range("192.0.2.32/28")});
   EXPECT_EQ(config->socket_path, "/run/x");
   EXPECT_EQ(config->log_level, "debug");
+}
+
+TEST(Convert, WhatProvidersMayHaveReachesTheModel) {
+  v1::GatewayConfig message;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+    providers { name: "west" backend_ranges: "10.244.0.0/16"
+                quota { services: 1 addresses: 2 frontends: 3 }
+                namespace_quotas { namespace: "shop"
+                                   quota { services: 4 addresses: 5 frontends: 6 } } } )",
+                                                            &message));
+  const model::ConfigInput config = to_input(message);
+  const model::ProviderInput& provider = config.providers.at(0);
+  EXPECT_EQ(provider.name, "west");
+  EXPECT_EQ(provider.backend_ranges, std::vector<std::string>{"10.244.0.0/16"});
+  EXPECT_EQ(provider.quota, (model::Quota{1, 2, 3}));
+  EXPECT_EQ(provider.namespace_quotas, (std::vector<model::NamespaceQuota>{{"shop", {4, 5, 6}}}));
 }
 
 }  // namespace

@@ -60,6 +60,29 @@ class ServerTest : public ::testing::Test {
     *request.add_upsert() = service;
     return apply(request);
   }
+  grpc::Status report(const std::vector<std::array<std::string, 3>>& reports,
+                      bool replace = false) const {
+    v1::ReportServicesRequest request;
+    request.set_provider("cli");
+    request.set_replace(replace);
+    for (const auto& [name, reason, message] : reports) {
+      v1::ServiceReport& made = *request.add_reports();
+      made.mutable_name()->set_name(name);
+      made.set_reason(reason);
+      made.set_message(message);
+    }
+    grpc::ClientContext context;
+    v1::ReportServicesResponse response;
+    return stub_->ReportServices(&context, request, &response);
+  }
+  v1::ListServicesResponse list(const std::string& space) const {
+    v1::ListServicesRequest request;
+    request.set_namespace_(space);
+    grpc::ClientContext context;
+    v1::ListServicesResponse response;
+    EXPECT_TRUE(stub_->ListServices(&context, request, &response).ok());
+    return response;
+  }
   static std::multiset<std::string> fields_of(const grpc::Status& status) {
     google::rpc::Status details;
     google::rpc::BadRequest request;
@@ -85,8 +108,12 @@ class ServerTest : public ::testing::Test {
   std::string path_ = folder_ + "/sluice.sock";
   NullGateway gateway_;
   runtime::Inspector inspector_{null_dataplane()};
-  api::GatewayService service_{"edge", "1.2.3", gateway_.reconciler, inspector_, gateway_.config};
-  std::unique_ptr<api::Server> server_ = std::make_unique<api::Server>(path_, service_);
+  runtime::BackendRoutes routes_;
+  runtime::ServiceReports reports_;
+  api::GatewayService service_{
+      "edge", "1.2.3", {gateway_.reconciler, inspector_, routes_, reports_}, gateway_.config};
+  std::unique_ptr<api::Server> server_ =
+      std::make_unique<api::Server>(path_, model::TcpApiInput{}, service_);
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel("unix:" + path_, grpc::InsecureChannelCredentials());
   std::unique_ptr<v1::Gateway::Stub> stub_ = v1::Gateway::NewStub(channel_);
@@ -113,6 +140,90 @@ TEST_F(ServerTest, WhatWasAppliedIsReadBackWithItsStatus) {
   EXPECT_TRUE(put(service).ok()) << "and can be written as it was read";
 }
 
+TEST_F(ServerTest, WhichWayAProviderDeliversIsKeptAndReturned) {
+  v1::Service asked = message_of("web", "203.0.113.1");
+  asked.mutable_spec()->mutable_forwarding()->set_delivery("node");
+  asked.mutable_spec()->mutable_forwarding()->set_delivery_reason("no route to 10.1.0.7");
+  ASSERT_TRUE(put(asked).ok());
+  grpc::ClientContext context;
+  v1::GetServiceRequest request;
+  request.mutable_name()->set_name("web");
+  v1::Service service;
+  ASSERT_TRUE(stub_->GetService(&context, request, &service).ok());
+  EXPECT_EQ(service.spec().forwarding().delivery(), "node");
+  EXPECT_EQ(service.spec().forwarding().delivery_reason(), "no route to 10.1.0.7");
+  asked.mutable_spec()->mutable_forwarding()->set_delivery("pigeon");
+  asked.mutable_spec()->mutable_forwarding()->set_delivery_reason(std::string(1025, 'x'));
+  EXPECT_EQ(fields_of(put(asked)),
+            (std::multiset<std::string>{"upsert[0].spec.forwarding.delivery",
+                                        "upsert[0].spec.forwarding.deliveryReason"}));
+}
+
+TEST_F(ServerTest, WhatAProviderReportsIsShownWithTheServicesServedOrNot) {
+  ASSERT_TRUE(put(message_of("web", "203.0.113.1")).ok());
+  ASSERT_TRUE(
+      report({{"web", "NoRoute", "no route"}, {"shop", "AddressPending", "none is free"}}).ok());
+  v1::ListServicesResponse all = list("");
+  ASSERT_EQ(all.services_size(), 1);
+  EXPECT_EQ(all.services(0).report().reason(), "NoRoute");
+  ASSERT_EQ(all.unserved_size(), 1);
+  EXPECT_EQ(all.unserved(0).provider(), "cli");
+  EXPECT_EQ(all.unserved(0).service().metadata().name(), "shop");
+  EXPECT_EQ(all.unserved(0).report().message(), "none is free");
+  EXPECT_EQ(list("elsewhere").unserved_size(), 0);
+  grpc::ClientContext context;
+  v1::GetServiceRequest request;
+  request.mutable_name()->set_name("shop");
+  v1::Service service;
+  EXPECT_EQ(stub_->GetService(&context, request, &service).error_message(),
+            "there is no service default/shop; cli does not ask for it: none is free");
+  ASSERT_TRUE(report({{"shop", "", ""}}).ok());
+  EXPECT_EQ(list("").unserved_size(), 0) << "it has nothing to say of it any more";
+  EXPECT_TRUE(list("").services(0).has_report());
+  ASSERT_TRUE(report({}, true).ok());
+  EXPECT_FALSE(list("").services(0).has_report());
+}
+
+TEST_F(ServerTest, AReportIsNamedAndBounded) {
+  EXPECT_EQ(
+      fields_of(report(
+          {{"Not a name", "R", "m"}, {"web", std::string(129, 'R'), std::string(1025, 'm')}})),
+      (std::multiset<std::string>{"reports[0].name", "reports[1].reason", "reports[1].message"}));
+}
+
+TEST_F(ServerTest, RoutesAreToldOnceUntilTheyChange) {
+  grpc::ClientContext first;
+  v1::ListRoutesResponse routes;
+  ASSERT_TRUE(stub_->ListRoutes(&first, {}, &routes).ok());
+  EXPECT_NE(routes.revision(), 0U);
+  const std::vector<std::string> told(routes.destinations().begin(), routes.destinations().end());
+  EXPECT_FALSE(told.empty()) << "the links of its ports";
+  v1::ListRoutesRequest known;
+  known.set_known_revision(routes.revision());
+  grpc::ClientContext again;
+  v1::ListRoutesResponse same;
+  ASSERT_TRUE(stub_->ListRoutes(&again, known, &same).ok());
+  EXPECT_EQ(same.revision(), routes.revision());
+  EXPECT_TRUE(same.destinations().empty());
+}
+
+TEST_F(ServerTest, RoutesThatAreNoneAreNamedAllAtOnce) {
+  v1::SetRoutesRequest request;
+  const auto add = [&](const char* destination, const char* gateway) {
+    request.add_routes()->set_destination(destination);
+    request.mutable_routes()->rbegin()->set_gateway(gateway);
+  };
+  add("0.0.0.0/0", "192.0.2.1");
+  add("10.1.0.0/24", "somewhere");
+  add("10.2.0.0/24", "2001:db8::1");
+  add("10.2.0.0/24", "192.0.2.1");
+  grpc::ClientContext context;
+  v1::SetRoutesResponse response;
+  EXPECT_EQ(fields_of(stub_->SetRoutes(&context, request, &response)),
+            (std::multiset<std::string>{"provider", "routes[0].destination", "routes[1].gateway",
+                                        "routes[2].gateway", "routes[3].destination"}));
+}
+
 TEST_F(ServerTest, AFileFullOfMistakesYieldsThemAllAtOnceAndChangesNothing) {
   v1::ApplyRequest request;
   request.set_provider("cli");
@@ -136,12 +247,47 @@ TEST_F(ServerTest, AFileFullOfMistakesYieldsThemAllAtOnceAndChangesNothing) {
   EXPECT_EQ(gateway_.reconciler.status().services, 0U);
 }
 
+TEST_F(ServerTest, AForwardedConnectionIsOpenedFirstAndForAPortThatThereIs) {
+  ASSERT_TRUE(put(message_of("web", "203.0.113.1")).ok());
+  const auto refused = [this](const v1::PortForwardRequest& first) {
+    grpc::ClientContext context;
+    const auto stream = stub_->PortForward(&context);
+    stream->Write(first);
+    v1::PortForwardResponse response;
+    EXPECT_FALSE(stream->Read(&response));
+    return stream->Finish();
+  };
+  v1::PortForwardRequest request;
+  request.set_data("hello");
+  EXPECT_EQ(fields_of(refused(request)), std::multiset<std::string>{"open"});
+  request.mutable_open()->mutable_service()->set_name("web");
+  EXPECT_EQ(fields_of(refused(request)), std::multiset<std::string>{"open.port"});
+  request.mutable_open()->set_port(81);
+  EXPECT_EQ(refused(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  request.mutable_open()->mutable_service()->set_name("nobody");
+  EXPECT_EQ(refused(request).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ARoleIsOneOfTwo) {
+  const auto set = [this](const std::string& role) {
+    grpc::ClientContext context;
+    v1::SetRoleRequest request;
+    v1::SetRoleResponse response;
+    request.set_role(role);
+    return stub_->SetRole(&context, request, &response);
+  };
+  EXPECT_EQ(fields_of(set("backup")), std::multiset<std::string>{"role"});
+  EXPECT_TRUE(set("standby").ok());
+  EXPECT_TRUE(gateway_.reconciler.status().standing.standby);
+  EXPECT_TRUE(set("active").ok());
+}
+
 TEST_F(ServerTest, WhatIsNotBuiltYetIsUnimplementedByName) {
   v1::Service service = message_of("web", "203.0.113.1");
-  (*service.mutable_spec()->mutable_selector())["app"] = "web";
+  service.mutable_spec()->set_health_check_node_port(30'000);
   const grpc::Status status = put(service);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_EQ(fields_of(status), std::multiset<std::string>{"upsert[0].spec.selector"});
+  EXPECT_EQ(fields_of(status), std::multiset<std::string>{"upsert[0].spec.healthCheckNodePort"});
 }
 
 TEST_F(ServerTest, TheSecondHolderOfAFrontendHearsWhoTheFirstIs) {

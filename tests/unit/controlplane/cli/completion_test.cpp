@@ -38,11 +38,13 @@ std::string offered(const FakeGateway& gateway, const std::string& words) {
 TEST(BashCompletion, KnowsCommandsKindsFlagsAndOutputs) {
   const FakeGateway gateway;
   EXPECT_EQ(offered(gateway, "''"),
-            "apply completion delete explain expose flows get status version ");
+            "apply completion delete describe doctor drain explain expose flows get port-forward "
+            "role status "
+            "undrain version ");
   EXPECT_EQ(offered(gateway, "g"), "get ");
   EXPECT_EQ(offered(gateway, "expose --ty"), "--type ");
   EXPECT_EQ(offered(gateway, "-n shop get ''"),
-            "backends drops flows pools ports providers services ");
+            "backends drops events flows pools ports providers services ");
   EXPECT_EQ(offered(gateway, "get services -o ''"), "json name table wide yaml ");
   EXPECT_EQ(offered(gateway, "apply --re"), "--replace ");
   EXPECT_EQ(offered(gateway, "completion ''"), "bash fish zsh ");
@@ -89,6 +91,15 @@ TEST(Completion, EveryShellKnowsTheSameWords) {
                              "drops",
                              "providers",
                              "pools",
+                             "events",
+                             "describe",
+                             "port-forward",
+                             "role",
+                             "standby",
+                             "drain",
+                             "undrain",
+                             "deadline",
+                             "address",
                              "table wide json yaml name",
                              "filename",
                              "replace",

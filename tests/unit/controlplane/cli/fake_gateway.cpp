@@ -2,27 +2,15 @@
 #include "tests/unit/controlplane/cli/fake_gateway.h"
 
 #include "controlplane/cli/session.h"
+#include "tests/support/rpc_status.h"
 
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 #include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 
 namespace sluice::cli {
-namespace {
-
-grpc::Status status_of(grpc::StatusCode code, const std::string& message,
-                       const google::protobuf::Message& detail) {
-  google::rpc::Status status;
-  status.set_code(code);
-  status.set_message(message);
-  status.add_details()->PackFrom(detail);
-  return {code, message, status.SerializeAsString()};
-}
-
-}  // namespace
 
 FakeGateway::FakeGateway() {
   std::string pattern = std::filesystem::temp_directory_path() / "sluice-cli-XXXXXX";
@@ -188,7 +176,7 @@ grpc::Status held_by_another() {
 }
 
 std::string manifest_of(const std::string& name, const std::string& rest) {
-  return "apiVersion: sluice.dev/v1\nkind: Service\nmetadata:\n  name: " + name + "\n" + rest;
+  return "apiVersion: v1\nkind: Service\nmetadata:\n  name: " + name + "\n" + rest;
 }
 
 }  // namespace sluice::cli

@@ -7,7 +7,7 @@ namespace sluice::cli {
 namespace {
 
 std::vector<Source> sources() {
-  const std::string head = "apiVersion: sluice.dev/v1\nkind: Service\n";
+  const std::string head = "apiVersion: v1\nkind: Service\n";
   manifest::Documents first = manifest::read_documents(
       head + "metadata: {name: a}\n---\n" + head +
       "metadata:\n  name: b\nspec:\n  ports:\n  - port: 80\n  - port: 81\n");

@@ -86,6 +86,37 @@ TEST(Parse, ExposeRefusesWhatItCannotMean) {
   }
 }
 
+TEST(Parse, PortForwardTakesKubectlsWords) {
+  for (const auto& what : {std::vector<std::string>{"service", "web"},
+                           {"service/web"},
+                           {"services/web"},
+                           {"svc/web"}}) {
+    std::vector<std::string> words{"port-forward"};
+    words.insert(words.end(), what.begin(), what.end());
+    words.insert(words.end(), {"8001:80", "443", "--address", "127.0.0.1,::1"});
+    const Options options = good(words);
+    EXPECT_EQ(options.command, Command::kPortForward);
+    EXPECT_EQ(options.names, std::vector<std::string>{"web"});
+    EXPECT_EQ(options.port_forward.ports, (std::vector<std::string>{"8001:80", "443"}));
+    EXPECT_EQ(options.port_forward.addresses, (std::vector<std::string>{"127.0.0.1", "::1"}));
+  }
+  expect_refused({"port-forward", "pod/web", "80"}, "name a service");
+  expect_refused({"port-forward", "svc/web"}, "which port");
+  expect_refused({"port-forward", "svc"}, "which service");
+}
+
+TEST(Parse, RolesAndDraining) {
+  EXPECT_EQ(good({"role", "standby"}).role, "standby");
+  expect_refused({"role", "backup"}, "active");
+  EXPECT_EQ(good({"drain"}).deadline, std::chrono::seconds(30));
+  EXPECT_EQ(good({"drain", "--deadline", "2m"}).deadline, std::chrono::minutes(2));
+  expect_refused({"drain", "--deadline", "soon"}, "positive time");
+  EXPECT_EQ(good({"undrain"}).command, Command::kUndrain);
+  EXPECT_EQ(good({"describe", "svc", "web"}).names, std::vector<std::string>{"web"});
+  expect_refused({"describe", "pools"}, "which service");
+  expect_refused({"describe", "pool", "lb"}, "only services");
+}
+
 TEST(Parse, EveryNameOfEveryKindIsKnown) {
   const std::pair<Resource, std::vector<const char*>> kinds[] = {
       {Resource::kServices, {"services", "service", "svc"}},
@@ -95,6 +126,7 @@ TEST(Parse, EveryNameOfEveryKindIsKnown) {
       {Resource::kDrops, {"drops", "drop", "dr"}},
       {Resource::kProviders, {"providers", "provider", "pr"}},
       {Resource::kPools, {"pools", "pool"}},
+      {Resource::kEvents, {"events", "event", "ev"}},
   };
   for (const auto& [resource, words] : kinds) {
     for (const char* word : words) {

@@ -183,7 +183,30 @@ TEST(GetProviders, PrintsATable) {
   provider->set_name("cli");
   provider->set_revision(4);
   EXPECT_EQ(gateway.run({"get", "providers"}).out,
-            "NAME   REVISION   SERVICES\ncli    4          0\n");
+            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
+            "cli    4          0          0           0\n");
+}
+
+TEST(GetProviders, PrintsWhatIsUsedOfAQuotaAndWideOfItsNamespaces) {
+  FakeGateway gateway;
+  auto* provider = gateway.providers.add_providers();
+  provider->set_name("west");
+  provider->set_services(3);
+  provider->set_addresses(2);
+  provider->set_frontends(7);
+  provider->mutable_quota()->set_services(10);
+  provider->mutable_quota()->set_frontends(7);
+  auto* shop = provider->add_namespaces();
+  shop->set_namespace_("shop");
+  shop->set_addresses(1);
+  shop->mutable_quota()->set_addresses(4);
+  EXPECT_EQ(gateway.run({"get", "providers"}).out,
+            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
+            "west   0          3/10       2           7/7\n");
+  EXPECT_EQ(gateway.run({"get", "providers", "-o", "wide"}).out,
+            "NAME   NAMESPACE   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
+            "west   <all>       0          3/10       2           7/7\n"
+            "west   shop        0          0          1/4         0\n");
 }
 
 TEST(GetPools, PrintsATableAndOneByName) {
@@ -274,11 +297,12 @@ TEST(EveryCommand, TellsWhenNoGatewayAnswers) {
   }
 }
 
-TEST(EveryCommand, RefusesAnAddressThatIsNoUnixSocket) {
+TEST(EveryCommand, RefusesAnAddressOnTcpWithoutCertificates) {
   std::ostringstream out;
   std::ostringstream err;
   EXPECT_EQ(run({"--server", "127.0.0.1:80", "status"}, out, err), kUsage);
-  EXPECT_NE(err.str().find("only Unix sockets"), std::string::npos) << err.str();
+  EXPECT_NE(err.str().find("over TCP a certificate authority is needed"), std::string::npos)
+      << err.str();
 }
 
 }  // namespace

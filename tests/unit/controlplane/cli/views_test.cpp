@@ -49,6 +49,42 @@ TEST(ServiceRow, ShowsWhatIsServedWhere) {
   EXPECT_EQ(service_row(entry(), {false, true}, kNow)[0], "default");
 }
 
+TEST(ServiceRow, SaysByWhichWayItsProviderDeliversAndWhatItReports) {
+  v1::ServiceEntry told = entry();
+  v1::Forwarding& forwarding = *told.mutable_service()->mutable_spec()->mutable_forwarding();
+  forwarding.set_delivery("node");
+  forwarding.set_delivery_reason("no route to 10.1.0.7");
+  told.mutable_report()->set_reason("BadAnnotation");
+  told.mutable_report()->set_message("it is ignored");
+  const Row row = service_row(told, {true, false}, kNow);
+  const Row header = service_header({true, false});
+  const auto column = std::find(header.begin(), header.end(), "DELIVERY") - header.begin();
+  EXPECT_EQ(row[static_cast<std::size_t>(column)], "node (no route to 10.1.0.7)");
+  EXPECT_EQ(row.back(), "Serving; BadAnnotation: it is ignored");
+}
+
+TEST(ServiceRow, AServiceThatTheGatewayWasNotAskedForHasARowThatSaysWhy) {
+  v1::ListServicesResponse response;
+  v1::ServiceEntry& unserved = *response.add_unserved();
+  unserved.set_provider("east");
+  unserved.mutable_service()->mutable_metadata()->set_name("shop");
+  unserved.mutable_service()->mutable_metadata()->set_namespace_("prod");
+  unserved.mutable_report()->set_reason("AddressPending");
+  unserved.mutable_report()->set_message("no address is free");
+  for (const ServiceColumns columns : {ServiceColumns{true, true}, {true, false}, {false, true}}) {
+    const Table table = table_of(response, columns, kNow);
+    ASSERT_EQ(table.rows.size(), 1U);
+    const Row& row = table.rows[0];
+    ASSERT_EQ(row.size(), table.header.size());
+    EXPECT_EQ(row.back(), "NotServed: AddressPending: no address is free");
+    EXPECT_EQ(row[0], columns.namespaces ? "prod" : "shop");
+    if (columns.wide) {
+      const auto at = std::find(table.header.begin(), table.header.end(), "PROVIDER");
+      EXPECT_EQ(row[static_cast<std::size_t>(at - table.header.begin())], "east");
+    }
+  }
+}
+
 TEST(ServiceRow, WithoutAddressesSaysNone) {
   v1::ServiceEntry bare;
   const Row row = service_row(bare, {}, kNow);
@@ -135,7 +171,7 @@ TEST(Tables, HaveACellForEveryColumn) {
   providers.add_providers();
   for (const bool wide : {false, true}) {
     for (const Table& table : {table_of(backends, wide), table_of(ports, wide),
-                               table_of(flows, wide), table_of(providers)}) {
+                               table_of(flows, wide), table_of(providers, wide)}) {
       EXPECT_EQ(table.rows[0].size(), table.header.size()) << table.header[0] << wide;
     }
   }

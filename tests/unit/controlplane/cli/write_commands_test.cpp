@@ -264,7 +264,7 @@ TEST(Apply, AFileThatIsNotThereIsNamedAndNothingIsSent) {
 TEST(Apply, ANamespaceThatContradictsTheOptionIsAFault) {
   FakeGateway gateway;
   const std::string file = gateway.write("a.yaml",
-                                         "apiVersion: sluice.dev/v1\nkind: Service\n"
+                                         "apiVersion: v1\nkind: Service\n"
                                          "metadata: {name: a, namespace: other}\n");
   const Ran ran = gateway.run({"apply", "-f", file, "-n", "shop"});
   EXPECT_EQ(ran.code, kUsage);

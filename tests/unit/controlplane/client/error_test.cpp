@@ -67,6 +67,15 @@ TEST(ErrorOf, KeepsCodeAndMessageWhenTheDetailsCannotBeRead) {
       error_of({grpc::StatusCode::ABORTED, "x", status.SerializeAsString()}).violations.empty());
 }
 
+TEST(Error, OverAQuotaIsToldFromAGatewayThatIsFull) {
+  google::rpc::ErrorInfo info;
+  info.set_reason("OVER_QUOTA");
+  info.set_domain("sluice.dev");
+  EXPECT_TRUE(
+      error_of(status_with(grpc::StatusCode::RESOURCE_EXHAUSTED, "x", {&info})).is_over_quota());
+  EXPECT_FALSE(error_of({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many"}).is_over_quota());
+}
+
 TEST(Error, AWriteInForceButNotConfirmedIsNotUnreachable) {
   const auto info = committed();
   const Error error =

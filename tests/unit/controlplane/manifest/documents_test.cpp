@@ -11,11 +11,12 @@
 #include <sstream>
 
 #include "sluice/v1/config.pb.h"
+#include "sluice/v1/kubernetes.pb.h"
 
 namespace sluice::manifest {
 namespace {
 
-constexpr const char* kHead = "apiVersion: sluice.dev/v1\nkind: Service\n";
+constexpr const char* kHead = "apiVersion: v1\nkind: Service\n";
 
 std::vector<std::string> paths_of(const std::vector<Fault>& faults) {
   std::vector<std::string> paths;
@@ -58,7 +59,7 @@ TEST(Documents, EachIsReadWithItsIndexAndLine) {
   EXPECT_EQ(read.documents[1].index, 1U);
   EXPECT_EQ(read.documents[1].line, 5);
   EXPECT_EQ(read.documents[1].kind, "Service");
-  EXPECT_EQ(read.documents[1].api_version, "sluice.dev/v1");
+  EXPECT_EQ(read.documents[1].api_version, "v1");
 }
 
 TEST(Documents, EmptyOnesAreCountedAndLeftOut) {
@@ -74,24 +75,23 @@ TEST(Documents, FaultsOfAllOfThemComeTogether) {
       "---\n"
       "- a\n"
       "---\n"
-      "apiVersion: v1\nkind: Pod\nkind: Service\nmetadata: {name: 1}\n");
+      "apiVersion: v2\nkind: Pod\nkind: Service\nmetadata: {name: 1}\n");
   std::vector<std::string> found = paths_of(read.faults);
   std::sort(found.begin(), found.end());
   EXPECT_EQ(found, (std::vector<std::string>{"documents[0].apiVersion", "documents[0].spec.prots",
                                              "documents[1]", "documents[2].apiVersion",
                                              "documents[2].kind", "documents[2].kind",
                                              "documents[2].metadata.name"}));
-  EXPECT_EQ(read.faults[0].message, "missing; expected 'sluice.dev/v1'");
+  EXPECT_EQ(read.faults[0].message, "missing; expected 'v1'");
   EXPECT_EQ(read.faults[2].message, "expected a mapping, got a list");
   EXPECT_EQ(read.faults[2].line, 4);
   EXPECT_EQ(read.documents.size(), 2U);
 }
 
 TEST(Documents, AnotherKindOrVersionIsNamed) {
-  const Documents read = read_documents("apiVersion: v1\nkind: ConfigMap\n");
+  const Documents read = read_documents("apiVersion: v2\nkind: ConfigMap\n");
   ASSERT_EQ(read.faults.size(), 2U);
-  EXPECT_EQ(to_string(read.faults[0]),
-            "line 1: documents[0].apiVersion: expected 'sluice.dev/v1', got 'v1'");
+  EXPECT_EQ(to_string(read.faults[0]), "line 1: documents[0].apiVersion: expected 'v1', got 'v2'");
   EXPECT_EQ(to_string(read.faults[1]),
             "line 2: documents[0].kind: expected 'Service', got 'ConfigMap'");
 }
@@ -209,6 +209,10 @@ TEST(Examples, AreAllReadWithoutFault) {
       faults = read_text(text, config);
       EXPECT_GT(config.ports_size(), 0) << entry.path();
       EXPECT_GT(config.snat_size(), 0) << entry.path();
+    } else if (entry.path().filename() == "sluice-k8s.yaml") {
+      v1::KubernetesConfig adapter;
+      faults = read_text(text, adapter);
+      EXPECT_GT(adapter.gateways_size(), 0);
     } else {
       Documents read = read_documents(text);
       EXPECT_FALSE(read.documents.empty()) << entry.path();

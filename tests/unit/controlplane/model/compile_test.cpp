@@ -35,7 +35,8 @@ Service service(const std::string& name, const std::vector<std::string>& vips,
 
 // A compiler together with the address table its changes go into.
 struct Compiled {
-  ServiceCompiler compiler{{64, 128}, 42, [](const IpAddress&) { return std::uint16_t{1}; }};
+  ServiceCompiler compiler{
+      {64, 128}, 42, [](const IpAddress&) { return AddressFacts{.answer_ports = 1}; }};
   AddressTable addresses;
   std::shared_ptr<const BindingTable> bindings;
   std::uint64_t epoch = 1;
@@ -115,6 +116,59 @@ TEST(ChooseEndpoints, FollowsKubernetesClusterPolicy) {
       EXPECT_EQ(std::string(chosen[e].reason).empty(), rows[i].given[e].ready.value_or(true)) << e;
     }
   }
+}
+
+TEST(Compile, ASelectorLeavesOutEndpointsWhoseLabelsItDoesNotMatch) {
+  Compiled world;
+  Endpoint blue = endpoint("10.0.0.1");
+  blue.labels = {{"color", "blue"}, {"tier", "front"}};
+  Endpoint green = endpoint("10.0.0.2");
+  green.labels = {{"color", "green"}};
+  Service web = service("web", {"192.0.2.1"}, {blue, green, endpoint("10.0.0.3")});
+  web.choice.selector = {{"color", "blue"}};
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1"}));
+  web.choice.selector = {{"color", "blue"}, {"tier", "back"}};
+  world.put(web);
+  EXPECT_TRUE(world.usable("192.0.2.1").empty());
+  web.choice.selector.clear();
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1").size(), 3U);
+}
+
+TEST(Compile, AnEndpointThatIsNotSelectedDoesNotKeepOthersFromServingWhileTheyTerminate) {
+  Compiled world;
+  Endpoint draining = endpoint("10.0.0.1", {false, true, true});
+  draining.labels = {{"a", "b"}};
+  Service web = service("web", {"192.0.2.1"}, {draining, endpoint("10.0.0.2")});
+  web.choice.selector = {{"a", "b"}};
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1"}));
+}
+
+TEST(Compile, NotReadyAddressesAreUsedWhereTheyArePublished) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1", {false, {}, {}})});
+  world.put(web);
+  EXPECT_TRUE(world.usable("192.0.2.1").empty());
+  web.choice.publish_not_ready = true;
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1"), (std::set<std::string>{"10.0.0.1"}));
+}
+
+TEST(Compile, AnInternalPolicyShutsClusterAddressesAndNothingElse) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  web.cluster_ips = {*parse_ip("10.96.0.1")};
+  web.internal_local = true;
+  world.put(web);
+  EXPECT_TRUE(world.at("10.96.0.1")->shut);
+  EXPECT_FALSE(world.at("192.0.2.1")->shut);
+  EXPECT_EQ(world.at("10.96.0.1")->id, world.at("192.0.2.1")->id) << "one service port";
+  web.endpoints.clear();
+  web.refuses = true;
+  world.put(web);
+  EXPECT_FALSE(world.at("10.96.0.1")->shut) << "there is none anywhere: clients are told";
 }
 
 TEST(Compile, AFrontendLeadsToItsReadyEndpoints) {
@@ -208,6 +262,19 @@ TEST(Compile, AServicePortTakesTheOptionsOfItsProtocol) {
   EXPECT_EQ(dns->flow_options, (FlowOptions{5'000, 0, 0}));
   EXPECT_EQ(http->affinity_ms, 30'000U);
   EXPECT_NE(http->id, dns->id) << "so that each has an affinity of its own";
+}
+
+TEST(Compile, AnEndpointIsNotBehindAPortOfWhichItSaysZero) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")});
+  web.ports.push_back({"alt", kProtocolTcp, 81, 8081, ""});
+  web.endpoints[1].ports = {{"http", 0}};
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1"), std::set<std::string>{"10.0.0.1"});
+  EXPECT_EQ(world.at("192.0.2.1", 81)->binding_slots.size(), 2U);
+  web.endpoints[1].ports.clear();
+  world.put(web);
+  EXPECT_EQ(world.usable("192.0.2.1").size(), 2U);
 }
 
 TEST(Compile, AfterItsDrainDeadlineAnEndpointsFlowsAreOverAndStayOverWhenItComesBack) {
@@ -565,7 +632,8 @@ TEST(Compile, ATargetPortThatChangesMakesAnotherBackendOfTheEndpoint) {
 
 // The square of the endpoints would take minutes here.
 TEST(Compile, OneChangeAmongManyEndpointsCostsAWalkOverThem) {
-  ServiceCompiler compiler({64, 70'000}, 42, [](const IpAddress&) { return std::uint16_t{1}; });
+  ServiceCompiler compiler({64, 70'000}, 42,
+                           [](const IpAddress&) { return AddressFacts{.answer_ports = 1}; });
   Service large = service("large", {"192.0.2.1"}, {});
   for (int i = 0; i < 60'000; ++i) {
     large.endpoints.push_back(

@@ -54,6 +54,28 @@ TEST(Config, EveryRuleNamesTheSettingThatBreaksIt) {
          c.idle_sleep = "10us";
          c.idle_wait = "doze";
        }},
+      {"dnsServers[1]",
+       [](auto& c) {
+         c.dns_servers = {"192.0.2.53", "ns.example.com"};
+       }},
+      {"dnsServers[0]", [](auto& c) { c.dns_servers = {"192.0.2.53:0"}; }},
+      {"announce", [](auto& c) { c.announce = "bgp"; }},
+      {"providers[0].name", [](auto& c) { c.providers = {{.name = ""}}; }},
+      {"announceTable",
+       [](auto& c) {
+         c.announce = "routes";
+         c.announce_table = 254;
+       }},
+      {"announceTable", [](auto& c) { c.announce_table = 5'533; }},
+      {"role", [](auto& c) { c.role = "master"; }},
+      {"nodePortRange", [](auto& c) { c.node_port_range = "32767-30000"; }},
+      {"nodePortAddresses[0]", [](auto& c) { c.node_port_addresses = {"192.0.2.1/24"}; }},
+      {"nodeAddresses[1]",
+       [](auto& c) {
+         c.node_addresses = {"10.0.0.7", "node-1"};
+       }},
+      {"nodeAddresses[0]", [](auto& c) { c.node_addresses = {"10.0.0.100"}; }},
+      {"captureNodeAddresses", [](auto& c) { c.capture_node_addresses = true; }},
       {"dataplane.flowsIpv4", [](auto& c) { c.flows_ipv4 = 1; }},
       {"dataplane.flowsIpv6", [](auto& c) { c.flows_ipv6 = 200'000'000; }},
       {"dataplane.bindings", [](auto& c) { c.bindings = 1U << 24U; }},
@@ -193,10 +215,26 @@ TEST(Config, LcoresAreDistinct) {
   EXPECT_TRUE(validate(lcores, 4));
 }
 
-TEST(Config, WhatComesLaterIsRefusedByName) {
-  ConfigInput tcp = good();
-  tcp.listen = "0.0.0.0:50051";
-  EXPECT_EQ(validate(tcp, 4).error().faults[0].path, "api.listen");
+TEST(Config, TheApiIsServedOverTcpWithAllOfItsFilesOnly) {
+  ConfigInput input = good();
+  input.listen = "0.0.0.0:5533";
+  EXPECT_EQ(validate(input, 4).error().faults[0].path, "api.listen");
+  input.listen = "";
+  input.tcp = {"[2001:db8::1]:5533", "/tls/tls.crt", "/tls/tls.key", "/tls/ca.crt"};
+  ASSERT_TRUE(validate(input, 4));
+  EXPECT_EQ(validate(input, 4)->tcp.listen, "[2001:db8::1]:5533");
+  for (const char* listen : {"", "5533", "host:5533", "2001:db8::1:5533", "192.0.2.1:0",
+                             "192.0.2.1:65536", "[192.0.2.1]:80", "192.0.2.1:80x"}) {
+    input.tcp.listen = listen;
+    ASSERT_FALSE(validate(input, 4)) << listen;
+    EXPECT_EQ(validate(input, 4).error().faults[0].path, "api.tcp.listen") << listen;
+  }
+  input.tcp = {"192.0.2.1:5533", "", "tls.key", ""};
+  const Error error = validate(input, 4).error();
+  ASSERT_EQ(error.faults.size(), 3U);
+  EXPECT_EQ(error.faults[0].path, "api.tcp.certificate");
+  EXPECT_EQ(error.faults[1].path, "api.tcp.key");
+  EXPECT_EQ(error.faults[2].path, "api.tcp.clientAuthority");
 }
 
 TEST(Config, DurationsAndSizesNeedUnits) {
@@ -224,7 +262,8 @@ TEST(Config, ASharedSnatAddressNeedsARangeOutsideTheHostsOwnPorts) {
   };
   EXPECT_EQ(fault("")->path, "snat[0].address");
   EXPECT_TRUE(fault("20000-40000"));
-  EXPECT_FALSE(fault("20000-32767"));
+  EXPECT_FALSE(fault("20000-29999"));
+  EXPECT_TRUE(fault("20000-32767")) << "node ports";
   EXPECT_FALSE(fault("61000-65535"));
   EXPECT_FALSE(check_snat_dedicated(*validate(good(), 2), {}, 32'768, 61'000)) << "dedicated";
 }

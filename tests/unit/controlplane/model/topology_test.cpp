@@ -61,6 +61,23 @@ TEST(Topology, RoutesLeadToPortsGatewaysAndTheHost) {
   EXPECT_EQ(far->gateway, *parse_ip("198.51.100.1"));
 }
 
+TEST(Topology, DestinationsAreWhereTheDefaultRouteIsNotNeeded) {
+  World world;
+  world.topology.set_routes(
+      {World::on_link("10.0.0.0/24", kLan),
+       World::via("0.0.0.0/0", kWan, "198.51.100.1"),
+       World::via("10.244.0.0/16", kLan, "10.0.0.9"),
+       World::via("10.244.3.0/24", kLan, "10.0.0.8"),
+       World::via("10.9.0.0/16", kManagement, "172.16.0.1"),
+       {*parse_prefix("10.8.0.0/16"), KernelRoute::Kind::kBlackhole, 0, std::nullopt, 0},
+       World::via("2001:db8::/32", kLan, "fe80::1")});
+  std::vector<std::string> shown;
+  for (const IpPrefix& destination : world.topology.destinations()) {
+    shown.push_back(to_string(destination));
+  }
+  EXPECT_EQ(shown, (std::vector<std::string>{"10.0.0.0/24", "10.244.0.0/16", "2001:db8::/32"}));
+}
+
 TEST(Topology, ARouteThroughAnInterfaceThatIsNotOursLeadsNowhere) {
   World world;
   world.topology.set_routes({World::via("0.0.0.0/0", kManagement, "172.16.0.1")});
@@ -126,6 +143,25 @@ TEST(Topology, TheHostsAddressesAreTheHostsAndSnatAddressesOurs) {
   world.topology.set_addresses({{kLan, *parse_ip("10.0.0.1"), 24}});
   world.take();
   EXPECT_EQ(world.addresses.find(*parse_ip("198.51.100.2")), nullptr);
+}
+
+TEST(Topology, NodePortsAreServedOnTheHostsAddressesThatAreNamedAndOnNodes) {
+  Config listed = config();
+  listed.node_ports = {.addresses = {*parse_address_range("198.51.100.0/24")},
+                       .nodes = {*parse_ip("10.0.0.200")},
+                       .on_nodes = true};
+  Topology topology(listed, {{}, {}}, {kWan, kLan});
+  topology.set_addresses(
+      {{kWan, *parse_ip("198.51.100.2"), 24}, {kLan, *parse_ip("10.0.0.1"), 24}});
+  const AddressTable addresses = AddressTable().with(topology.build().addresses);
+  EXPECT_TRUE(addresses.find(*parse_ip("198.51.100.2"))->serves_node_ports);
+  EXPECT_FALSE(addresses.find(*parse_ip("10.0.0.1"))->serves_node_ports);
+  const AddressEntry* node = addresses.find(*parse_ip("10.0.0.200"));
+  EXPECT_EQ(node->kind, AddressKind::kNode);
+  EXPECT_TRUE(node->serves_node_ports);
+  EXPECT_TRUE(topology.facts_of(*parse_ip("10.0.0.200")).is_node);
+  EXPECT_EQ(topology.facts_of(*parse_ip("10.0.0.200")).answer_ports, 0);
+  EXPECT_TRUE(topology.facts_of(*parse_ip("198.51.100.77")).serves_node_ports) << "on VIPs";
 }
 
 TEST(Topology, AnAddressIsAnsweredWhereItsPrefixIsOrWhereItIsListed) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/model/validate.h"
 
+#include "controlplane/model/allocate.h"
 #include "dataplane/net/headers.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,7 @@ ServiceInput good() {
   input.name = {"shop", "web"};
   input.type = "LoadBalancer";
   input.load_balancer_ips = {"203.0.113.10", "2001:db8:113::10"};
-  input.ports = {{"http", "TCP", 80, 8080, ""}, {"dns", "UDP", 53, 0, ""}};
+  input.ports = {{"http", "TCP", 80, 8080, 0, ""}, {"dns", "UDP", 53, 0, 0, ""}};
   input.endpoints = {{{"10.0.0.1"}, {}, "", "", "", "", {}, std::nullopt},
                      {{"10.0.0.2"}, {}, "", "", "", "", {{"http", 8081}}, 5}};
   return input;
@@ -150,11 +151,16 @@ const std::vector<Case>& wrong_services() {
        "s.spec.ports[0].protocol"},
       {"two ports without names", [](auto& s) { s.ports[1].name = ""; }, "s.spec.ports[1].name"},
       {"two ports of one name", [](auto& s) { s.ports[1].name = "http"; }, "s.spec.ports[1].name"},
-      {"a frontend given twice",
+      {"a frontend given twice", [](auto& s) { s.ports[1] = {"again", "TCP", 80, 1, 0, ""}; },
+       "s.spec.ports[1].port"},
+      {"a node port that is none", [](auto& s) { s.ports[1].node_port = 70'000; },
+       "s.spec.ports[1].nodePort"},
+      {"a node port given twice",
        [](auto& s) {
-         s.ports[1] = {"again", "TCP", 80, 1, ""};
+         s.ports[0].node_port = 30'080;
+         s.ports[1] = {"again", "TCP", 81, 1, 30'080, ""};
        },
-       "s.spec.ports[1].port"}};
+       "s.spec.ports[1].nodePort"}};
   return cases;
 }
 
@@ -218,7 +224,7 @@ const std::vector<Case>& wrong_endpoints() {
          s.endpoints[1].ports = {{"https", 1}};
        },
        "s.spec.endpoints[1].ports[https]"},
-      {"a port override of 0", [](auto& s) { s.endpoints[1].ports["http"] = 0; },
+      {"a port override below 0", [](auto& s) { s.endpoints[1].ports["http"] = -1; },
        "s.spec.endpoints[1].ports[http]"},
       {"an endpoint given twice", [](auto& s) { s.endpoints[1] = s.endpoints[0]; },
        "s.spec.endpoints[1].addresses[0]"},
@@ -243,18 +249,13 @@ const std::vector<Case>& wrong_endpoints() {
 
 const std::vector<Case>& later() {
   static const std::vector<Case> cases{
-      {"another type", [](auto& s) { s.type = "NodePort"; }, "s.spec.type"},
-      {"local policy", [](auto& s) { s.external_traffic_policy = "Local"; },
-       "s.spec.externalTrafficPolicy"},
-      {"internal policy", [](auto& s) { s.internal_traffic_policy = "Local"; },
-       "s.spec.internalTrafficPolicy"},
       {"TUNNEL", [](auto& s) { s.mode = "TUNNEL"; }, "s.spec.forwarding.mode"},
       {"networks", [](auto& s) { s.network = "blue"; }, "s.spec.forwarding.network"},
       {"networks of endpoints", [](auto& s) { s.endpoints[0].network = "blue"; },
        "s.spec.endpoints[0].network"},
       {"SCTP", [](auto& s) { s.ports[0].protocol = "SCTP"; }, "s.spec.ports[0].protocol"},
-      {"a field noted by the API", [](auto& s) { s.later = {"spec.selector"}; },
-       "s.spec.selector"}};
+      {"a field noted by the API", [](auto& s) { s.later = {"spec.healthCheckNodePort"}; },
+       "s.spec.healthCheckNodePort"}};
   return cases;
 }
 
@@ -277,6 +278,16 @@ TEST(Validate, OneAddressServesTwiceWhenEachPortOfItIsAnother) {
   input.endpoints[1].ports = {{"http", 8081}, {"dns", 54}};
   Faults faults;
   EXPECT_EQ(validate(input, "s", faults).endpoints.size(), 2U);
+  EXPECT_TRUE(faults.empty());
+}
+
+TEST(Validate, PortZeroOfAnEndpointSaysThatItIsNotBehindThatPort) {
+  ServiceInput input = good();
+  input.endpoints[1].addresses = input.endpoints[0].addresses;
+  input.endpoints[0].ports = {{"http", 0}};
+  input.endpoints[1].ports = {{"dns", 0}};
+  Faults faults;
+  EXPECT_EQ(validate(input, "s", faults).endpoints[0].ports.at("http"), 0);
   EXPECT_TRUE(faults.empty());
 }
 
@@ -372,6 +383,109 @@ TEST(Validate, LabelsAreThoseOfRfc1123) {
   }
   EXPECT_TRUE(is_label(std::string(63, 'a')));
   EXPECT_FALSE(is_label(std::string(64, 'a')));
+}
+
+TEST(Validate, NodePortsAreOfTheTypesThatHaveThem) {
+  const auto fault_of = [](const char* type, int node_port, std::optional<bool> allocates) {
+    ServiceInput input = good();
+    input.type = type;
+    input.load_balancer_ips.clear();
+    input.ports[0].node_port = node_port;
+    input.allocate_node_ports = allocates;
+    Faults faults;
+    const Service service = validate(input, "s", faults);
+    return faults.invalid.empty() ? std::string(service.allocates_node_ports ? "chosen" : "none")
+                                  : faults.invalid[0].path;
+  };
+  EXPECT_EQ(fault_of("NodePort", 30'080, {}), "chosen");
+  EXPECT_EQ(fault_of("LoadBalancer", 0, {}), "chosen");
+  EXPECT_EQ(fault_of("LoadBalancer", 30'080, false), "none") << "but for the one that is named";
+  EXPECT_EQ(fault_of("ClusterIP", 0, {}), "none");
+  EXPECT_EQ(fault_of("ClusterIP", 30'080, {}), "s.spec.ports[0].nodePort");
+  EXPECT_EQ(fault_of("NodePort", 0, true), "s.spec.allocateLoadBalancerNodePorts");
+}
+
+ServiceInput external_name() {
+  ServiceInput input;
+  input.name = {"shop", "partner"};
+  input.type = "ExternalName";
+  input.external_name = "api.example.com";
+  input.annotations[kExposeExternalNameAnnotation] = "true";
+  input.load_balancer_ips = {"203.0.113.10"};
+  input.ports = {{"https", "TCP", 443, 0, 0, ""}};
+  return input;
+}
+
+// The only fault of a service, or "" without any.
+std::string only_fault(const ServiceInput& input) {
+  Faults faults;
+  validate(input, "s", faults);
+  EXPECT_TRUE(faults.unimplemented.empty());
+  EXPECT_LE(faults.invalid.size(), 1U);
+  return faults.invalid.empty() ? "" : faults.invalid[0].path;
+}
+
+TEST(Validate, AnExternalNameIsExposedOnlyWhenItIsAskedForAndNamesAHost) {
+  EXPECT_EQ(only_fault(external_name()), "");
+  const std::vector<std::pair<std::function<void(ServiceInput&)>, std::string>> cases{
+      {[](auto& s) { s.annotations.clear(); },
+       "s.metadata.annotations[sluice.dev/expose-external-name]"},
+      {[](auto& s) { s.annotations[kExposeExternalNameAnnotation] = "false"; },
+       "s.metadata.annotations[sluice.dev/expose-external-name]"},
+      {[](auto& s) { s.external_name = ""; }, "s.spec.externalName"},
+      {[](auto& s) { s.external_name = "no_such.example.com"; }, "s.spec.externalName"},
+      {[](auto& s) { s.external_name = "a..b"; }, "s.spec.externalName"},
+      {[](auto& s) { s.external_name = std::string(64, 'a') + ".com"; }, "s.spec.externalName"},
+      {[](auto& s) {
+         s.endpoints = good().endpoints;
+         s.endpoints.resize(1);
+       },
+       "s.spec.endpoints"},
+      {[](auto& s) { s.selector["a"] = "b"; }, "s.spec.selector"},
+      {[](auto& s) { s.cluster_ip = "10.96.0.1"; }, "s.spec.clusterIPs"},
+      {[](auto& s) { s.internal_traffic_policy = "Local"; }, "s.spec.internalTrafficPolicy"},
+      {[](auto& s) { s.publish_not_ready = true; }, "s.spec.publishNotReadyAddresses"},
+      {[](auto& s) { s.external_traffic_policy = "Local"; }, "s.spec.externalTrafficPolicy"},
+      {[](auto& s) { s.ports[0].node_port = 30'080; }, "s.spec.ports[0].nodePort"}};
+  for (const auto& [change, path] : cases) {
+    ServiceInput input = external_name();
+    change(input);
+    EXPECT_EQ(only_fault(input), path);
+  }
+  EXPECT_TRUE(is_domain_name("API.Example.com."));
+  EXPECT_FALSE(is_domain_name("."));
+}
+
+TEST(Validate, TrafficPoliciesAndClassesAreOfTheServicesThatHaveThem) {
+  const auto fault_of = [](const std::string& type,
+                           const std::function<void(ServiceInput&)>& change) {
+    ServiceInput input = good();
+    input.type = type;
+    input.load_balancer_ips.clear();
+    change(input);
+    return only_fault(input);
+  };
+  const auto local = [](auto& s) { s.external_traffic_policy = "Local"; };
+  EXPECT_EQ(fault_of("LoadBalancer", local), "");
+  EXPECT_EQ(fault_of("NodePort", local), "");
+  EXPECT_EQ(fault_of("ClusterIP", local), "s.spec.externalTrafficPolicy");
+  EXPECT_EQ(fault_of("ClusterIP",
+                     [](auto& s) {
+                       s.external_traffic_policy = "Local";
+                       s.external_ips = {"192.0.2.33"};
+                     }),
+            "");
+  EXPECT_EQ(fault_of("ClusterIP", [](auto& s) { s.internal_traffic_policy = "Local"; }), "");
+  EXPECT_EQ(fault_of("NodePort", [](auto& s) { s.internal_traffic_policy = "Near"; }),
+            "s.spec.internalTrafficPolicy");
+  EXPECT_EQ(fault_of("LoadBalancer", [](auto& s) { s.load_balancer_class = "sluice.dev/gateway"; }),
+            "");
+  EXPECT_EQ(fault_of("LoadBalancer", [](auto& s) { s.load_balancer_class = "x/y"; }),
+            "s.spec.loadBalancerClass");
+  EXPECT_EQ(fault_of("NodePort", [](auto& s) { s.load_balancer_class = "sluice.dev/gateway"; }),
+            "s.spec.loadBalancerClass");
+  EXPECT_EQ(fault_of("Headless", [](auto&) {}), "s.spec.type");
+  EXPECT_EQ(fault_of("NodePort", [](auto& s) { s.external_name = "a.b"; }), "s.spec.externalName");
 }
 
 }  // namespace

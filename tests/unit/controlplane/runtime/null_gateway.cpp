@@ -72,9 +72,12 @@ Dataplane& null_dataplane() {
 }
 
 NullGateway::NullGateway(std::vector<model::AddressPool> pools)
-    : config([&pools] {
+    : NullGateway([&pools](model::Config& made) { made.grants.pools = std::move(pools); }) {}
+
+NullGateway::NullGateway(const std::function<void(model::Config&)>& change)
+    : config([&change] {
         model::Config made = null_config();
-        made.grants.pools = std::move(pools);
+        change(made);
         return made;
       }()) {
   reconciler.start({});

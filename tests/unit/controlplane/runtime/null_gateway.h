@@ -7,6 +7,7 @@
 #include "controlplane/runtime/reconciler.h"
 #include "dataplane/lcore/dataplane.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ Dataplane& null_dataplane();
 // A reconciler of its own for each test, running.
 struct NullGateway {
   explicit NullGateway(std::vector<model::AddressPool> pools = {});
+  explicit NullGateway(const std::function<void(model::Config&)>& change);
   ~NullGateway();
 
   model::Config config;
@@ -33,7 +35,8 @@ struct NullGateway {
   runtime::Reconciler reconciler{config, null_dataplane(), mailbox};
 };
 
-// A service in namespace "default" with one TCP port 80 -> 8080. An empty VIP: the gateway's choice.
+// A service in namespace "default" with one TCP port 80 -> 8080. An empty VIP: the gateway's
+// choice.
 model::Service service_of(const std::string& name, const std::string& vip,
                           const std::vector<std::string>& endpoints);
 model::Transaction transaction_of(std::vector<model::Service> upsert,

@@ -135,8 +135,12 @@ TEST(Reconciler, TheGatewaysOwnFieldsMayComeBackOnlyAsItGaveThem) {
   ASSERT_TRUE(view);
   EXPECT_EQ(view->uid.size(), 36U);
   write.upsert[0].labels["tier"] = "gold";
-  write.claimed = {{view->uid, view->created_seconds}};
+  write.claimed = {{view->uid, view->created_seconds, std::to_string(view->revision)}};
   EXPECT_TRUE(gateway.reconciler.apply(write));
+  const auto late = gateway.reconciler.apply(write);
+  ASSERT_FALSE(late) << "it has changed since that version";
+  EXPECT_EQ(late.error().faults[0].path, "upsert[0].metadata.resourceVersion");
+  write.claimed[0].resource_version.clear();
   write.upsert.push_back(service_of("new", "203.0.113.2", {}));
   write.claimed.push_back({"of an earlier life", 1});
   EXPECT_TRUE(gateway.reconciler.apply(write));

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controlplane/runtime/announced_routes.h"
+
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <linux/rtnetlink.h>
+#include <optional>
+#include <sys/socket.h>
+
+namespace sluice::runtime {
+namespace {
+
+nl_msg* route_message(int kind, int flags, std::uint32_t table, const IpAddress& address) {
+  rtmsg header{};
+  header.rtm_family = static_cast<unsigned char>(address.is_ipv4() ? AF_INET : AF_INET6);
+  header.rtm_dst_len = address.bits();
+  header.rtm_protocol = AnnouncedRoutes::kProtocol;
+  header.rtm_scope = RT_SCOPE_UNIVERSE;
+  header.rtm_type = RTN_BLACKHOLE;
+  nl_msg* message = nlmsg_alloc_simple(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
+  if (message != nullptr) {
+    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
+    nla_put(message, RTA_DST, address.bits() / 8, address.bytes.data());
+    nla_put_u32(message, RTA_TABLE, table);
+  }
+  return message;
+}
+
+// The address of a route of ours in this table.
+std::optional<IpAddress> own_route(nlmsghdr* message, std::uint32_t table) {
+  const auto* header = static_cast<const rtmsg*>(nlmsg_data(message));
+  nlattr* attributes[RTA_MAX + 1];
+  if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_protocol != AnnouncedRoutes::kProtocol ||
+      nlmsg_parse(message, sizeof(rtmsg), attributes, RTA_MAX, nullptr) != 0 ||
+      attributes[RTA_DST] == nullptr || attributes[RTA_TABLE] == nullptr ||
+      nla_get_u32(attributes[RTA_TABLE]) != table) {
+    return std::nullopt;
+  }
+  if (header->rtm_family == AF_INET) {
+    Ipv4Address address;
+    std::memcpy(&address, nla_data(attributes[RTA_DST]), sizeof(address));
+    return IpAddress(address);
+  }
+  Ipv6Address address;
+  std::memcpy(&address, nla_data(attributes[RTA_DST]), sizeof(address));
+  return IpAddress(address);
+}
+
+}  // namespace
+
+AnnouncedRoutes::AnnouncedRoutes(std::uint32_t table) : table_(table) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    socket_.dump(RTM_GETROUTE, family, [&](nlmsghdr* message) {
+      if (const auto address = own_route(message, table_)) {
+        announced_.insert(*address);
+      }
+    });
+  }
+  for (const IpAddress& address : std::set<IpAddress>(announced_)) {
+    withdraw(address);
+  }
+}
+
+AnnouncedRoutes::~AnnouncedRoutes() {
+  for (const IpAddress& address : std::set<IpAddress>(announced_)) {
+    withdraw(address);
+  }
+}
+
+void AnnouncedRoutes::announce(const IpAddress& address) {
+  if (announced_.insert(address).second) {
+    add(address);
+  }
+}
+
+// Never over a route of somebody else's.
+void AnnouncedRoutes::add(const IpAddress& address) {
+  const int error =
+      socket_.transact(route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, table_, address));
+  const bool failed = error != 0 && error != EEXIST;
+  if (!failed) {
+    failed_.erase(address);
+  } else if (failed_.insert(address).second) {  // tried again each time, told once
+    spdlog::error("no route for {} in table {}: {}", to_string(address), table_,
+                  std::strerror(error));
+  }
+}
+
+void AnnouncedRoutes::repair_some() {
+  auto at = announced_.upper_bound(repaired_);
+  for (std::size_t i = 0; i < std::min(kRepairs, announced_.size()); ++i, ++at) {
+    at = at == announced_.end() ? announced_.begin() : at;
+    add(*at);
+    repaired_ = *at;
+  }
+}
+
+void AnnouncedRoutes::withdraw(const IpAddress& address) {
+  if (announced_.erase(address) == 0) {
+    return;
+  }
+  failed_.erase(address);
+  const int error = socket_.transact(route_message(RTM_DELROUTE, 0, table_, address));
+  if (error != 0 && error != ESRCH) {  // somebody else has removed it
+    spdlog::error("the route for {} in table {} stays: {}", to_string(address), table_,
+                  std::strerror(error));
+  }
+}
+
+}  // namespace sluice::runtime
