@@ -36,8 +36,8 @@ tsan: install-packages ## the tests that use threads, under the thread sanitizer
 	@JOBS=$(JOBS) deploy/build tsan sluice_threaded_tests
 	@ctest --test-dir build/tsan --output-on-failure --no-tests=error -L threads -j $(JOBS)
 
-fuzz: build ## the fuzzer over parse to refuse, for FUZZ_SECONDS (600); 2 minutes of it are in make test
-	@JOBS=$(JOBS) deploy/build fuzz pipeline_fuzz
+fuzz: build ## the fuzzers, over packets and over Kubernetes objects, for FUZZ_SECONDS (600); 2 minutes are in make test
+	@JOBS=$(JOBS) deploy/build fuzz pipeline_fuzz kubernetes_objects_fuzz
 	@tests/fuzz/run $(or $(FUZZ_SECONDS),600)
 
 fresh: install-packages ## demo and test, twice each, from a clone in a minimal Debian 12 chroot

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the doctor asks a gateway.
+#include "controlplane/client/channel.h"
+#include "controlplane/client/error.h"
+#include "controlplane/kubernetes/doctor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+
+namespace sluice::kubernetes {
+namespace {
+
+using Gateway = v1::Gateway::StubInterface;
+
+constexpr std::chrono::milliseconds kDeadline{5'000};
+constexpr std::chrono::milliseconds kProbeDeadline{10'000};
+constexpr std::size_t kProbesMax = 20;
+constexpr std::size_t kShownMax = 5;
+// Nobody's provider: it has the probe's service alone, for as long as that lasts.
+constexpr const char* kProbeProvider = "sluice-doctor";
+constexpr const char* kProbeService = "probe";
+
+std::string words_of(const grpc::Status& status) {
+  const client::Error error = client::error_of(status);
+  return client::name_of(error.code) + ": " + error.message;
+}
+
+template <typename Request, typename Response>
+grpc::Status ask(Gateway& gateway,
+                 grpc::Status (Gateway::*method)(grpc::ClientContext*, const Request&, Response*),
+                 const Request& request, Response& response) {
+  grpc::ClientContext context;
+  client::set_deadline(context, kDeadline);
+  return (gateway.*method)(&context, request, &response);
+}
+
+void examine_pools(const Settings& settings, Gateway& gateway, Report& report) {
+  v1::ListAddressPoolsResponse pools;
+  if (!ask(gateway, &Gateway::ListAddressPools, v1::ListAddressPoolsRequest{}, pools).ok()) {
+    return;
+  }
+  std::string ours;
+  bool chooses = false;
+  for (const v1::AddressPoolStatus& pool : pools.pools()) {
+    const auto& providers = pool.providers();
+    if (providers.empty() ||
+        std::find(providers.begin(), providers.end(), settings.provider) != providers.end()) {
+      ours += (ours.empty() ? "" : ", ") + pool.name();
+      chooses = chooses || pool.auto_assign();
+    }
+  }
+  if (pools.pools().empty()) {
+    report.fault("it has no addressPools, so no service gets an address");
+  } else if (ours.empty()) {
+    report.fault("none of its addressPools is for provider " + settings.provider +
+                 "; name it in addressPools[].providers");
+  } else if (!chooses) {
+    report.warning("of its pools " + ours +
+                   " none has autoAssign: services get only the addresses that they ask for");
+  } else {
+    report.ok("addresses come from " + ours);
+  }
+}
+
+void examine_ports(Gateway& gateway, Report& report) {
+  v1::ListPortsResponse ports;
+  if (!ask(gateway, &Gateway::ListPorts, v1::ListPortsRequest{}, ports).ok()) {
+    return;
+  }
+  std::set<std::uint32_t> mtus;
+  for (const v1::Port& port : ports.ports()) {
+    mtus.insert(port.mtu());
+    if (!port.link_up()) {
+      report.warning("port " + port.name() + ": the link is down");
+    }
+    if (port.rp_filter() == 1) {
+      report.warning("port " + port.name() +
+                     ": rp_filter is strict; what goes through the kernel (transit: kernel) is "
+                     "dropped where the way back is another port. Set net.ipv4.conf." +
+                     port.name() + ".rp_filter to 2");
+    }
+  }
+  if (mtus.size() > 1) {
+    report.warning("its ports have different MTUs, " + std::to_string(*mtus.begin()) + " to " +
+                   std::to_string(*mtus.rbegin()) +
+                   "; make them equal, or lower TCP's segments by forwarding.mssClamp");
+  } else if (!mtus.empty()) {
+    report.ok("all ports have an MTU of " + std::to_string(*mtus.begin()));
+  }
+}
+
+bool is_ready(const SliceEndpoint& endpoint) {
+  return is_true_or_absent(endpoint.ready);
+}
+
+// Calls `look` with each ready endpoint of services, as often as slices have it.
+template <typename Look>
+void for_each_ready(const ClusterState& state, Look look) {
+  for (const ServiceName& name : state.service_names()) {
+    for (const auto& slice : state.view(name).slices) {
+      for (const SliceEndpoint& endpoint : slice->endpoints) {
+        if (!slice->headless && is_ready(endpoint)) {
+          look(*slice, endpoint);
+        }
+      }
+    }
+  }
+}
+
+std::optional<GatewayRoutes> routes_of(Gateway& gateway, Report& report) {
+  v1::ListRoutesResponse routes;
+  const grpc::Status status = ask(gateway, &Gateway::ListRoutes, v1::ListRoutesRequest{}, routes);
+  if (!status.ok()) {
+    report.warning("it does not tell its routes: " + words_of(status));
+    return std::nullopt;
+  }
+  std::vector<IpPrefix> destinations;
+  for (const std::string& text : routes.destinations()) {
+    if (const auto prefix = parse_prefix(text)) {
+      destinations.push_back(*prefix);
+    }
+  }
+  return GatewayRoutes(std::move(destinations));
+}
+
+struct Target {
+  IpAddress address;
+  std::uint16_t port = 0;
+};
+
+// One pod of each node that listens on TCP, as far as slices say.
+std::map<std::string, Target> targets_of(const ClusterState& state) {
+  std::map<std::string, Target> targets;
+  for_each_ready(state, [&](const EndpointSlice& slice, const SliceEndpoint& endpoint) {
+    const auto tcp = std::find_if(slice.ports.begin(), slice.ports.end(),
+                                  [](const SlicePort& port) { return port.protocol == "TCP"; });
+    const std::string node =
+        endpoint.node_name == nullptr ? to_string(endpoint.address) : *endpoint.node_name;
+    if (tcp != slice.ports.end() && targets.size() < kProbesMax) {
+      targets.try_emplace(node, Target{endpoint.address, tcp->port});
+    }
+  });
+  return targets;
+}
+
+// A port for each target, behind which it is alone.
+v1::Service probe_service(const std::map<std::string, Target>& targets, Family family) {
+  v1::Service service;
+  service.mutable_metadata()->set_name(kProbeService);
+  v1::ServiceSpec& spec = *service.mutable_spec();
+  spec.set_type("LoadBalancer");
+  spec.set_allocate_load_balancer_node_ports(false);
+  spec.add_ip_families(to_string(family));
+  spec.mutable_forwarding()->set_mode("FULL_NAT");
+  std::vector<std::string> names;
+  for (const auto& [node, target] : targets) {
+    names.push_back("p" + std::to_string(names.size() + 1));
+    v1::ServicePort& port = *spec.add_ports();
+    port.set_name(names.back());
+    port.set_port(static_cast<std::int32_t>(names.size()));
+    port.set_target_port(target.port);
+  }
+  std::size_t own = 0;
+  for (const auto& [node, target] : targets) {
+    v1::Endpoint& endpoint = *spec.add_endpoints();
+    endpoint.add_addresses(to_string(target.address));
+    for (const std::string& name : names) {
+      (*endpoint.mutable_ports())[name] = 0;
+    }
+    (*endpoint.mutable_ports())[names[own++]] = target.port;
+  }
+  return service;
+}
+
+// At the gateway while this lives.
+class Probe {
+ public:
+  Probe(Gateway& gateway, const v1::Service& service) : gateway_(gateway) {
+    v1::ApplyRequest request;
+    request.set_provider(kProbeProvider);
+    *request.add_upsert() = service;
+    request.set_replace(true);
+    v1::ApplyResponse response;
+    status_ = ask(gateway_, &Gateway::Apply, request, response);
+  }
+  ~Probe() {
+    v1::ApplyRequest request;
+    request.set_provider(kProbeProvider);
+    request.set_replace(true);
+    v1::ApplyResponse response;
+    ask(gateway_, &Gateway::Apply, request, response);
+  }
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+
+  // Why it is not served; empty: it is.
+  [[nodiscard]] std::string why_not() {
+    v1::GetServiceRequest request;
+    request.set_provider(kProbeProvider);
+    request.mutable_name()->set_name(kProbeService);
+    v1::Service service;
+    if (!status_.ok()) {
+      return words_of(status_);
+    }
+    if (const auto status = ask(gateway_, &Gateway::GetService, request, service); !status.ok()) {
+      return words_of(status);
+    }
+    return service.status().load_balancer().ingress().empty()
+               ? "no pool that is open to everybody has a free address for it"
+               : "";
+  }
+
+  // Why the pod behind this port does not answer; empty: it does.
+  [[nodiscard]] std::string connect(std::uint32_t port) {
+    grpc::ClientContext context;
+    client::set_deadline(context, kProbeDeadline);
+    const auto stream = gateway_.PortForward(&context);
+    v1::PortForwardRequest request;
+    v1::PortForwardOpen& open = *request.mutable_open();
+    open.set_provider(kProbeProvider);
+    open.mutable_service()->set_name(kProbeService);
+    open.set_port(port);
+    open.set_through_vip(true);
+    v1::PortForwardResponse response;
+    const bool opened = stream->Write(request) && stream->Read(&response) && response.has_opened();
+    if (opened) {
+      v1::PortForwardRequest end;
+      end.set_end(true);
+      stream->Write(end);
+      context.TryCancel();  // its answer is of no interest
+    }
+    const grpc::Status status = stream->Finish();
+    return opened ? "" : client::error_of(status).message;
+  }
+
+ private:
+  Gateway& gateway_;
+  grpc::Status status_;
+};
+
+void probe_family(const std::map<std::string, Target>& targets, Family family, Gateway& gateway,
+                  Report& report) {
+  Probe probe(gateway, probe_service(targets, family));
+  if (const std::string why_not = probe.why_not(); !why_not.empty()) {
+    report.warning("pods are not probed over " + to_string(family) + ": " + why_not);
+    return;
+  }
+  std::uint32_t port = 0;
+  for (const auto& [node, target] : targets) {
+    const std::string what = "pod " + to_string(target.address, target.port) + " of " + node;
+    const std::string why = probe.connect(++port);
+    if (why.empty()) {
+      report.ok(what + " answers the gateway's SNAT address, through the lcores");
+    } else {
+      report.fault(what + " does not answer the gateway: " + why +
+                   ". It must be routed from here, and its answers to the SNAT address back");
+    }
+  }
+}
+
+}  // namespace
+
+bool examine_gateway(const Settings& settings, Gateway& gateway, Report& report) {
+  v1::GatewayStatus status;
+  const grpc::Status answer = ask(gateway, &Gateway::GetStatus, v1::GetStatusRequest{}, status);
+  if (!answer.ok()) {
+    report.fault("it does not answer: " + words_of(answer));
+    return false;
+  }
+  report.ok("it answers: " + status.name() + ", version " + status.version() + ", " +
+            status.role());
+  if (status.draining()) {
+    report.warning("it drains, and takes no new flows; sluicectl undrain ends that");
+  }
+  examine_pools(settings, gateway, report);
+  examine_ports(gateway, report);
+  return true;
+}
+
+void examine_routes(const ClusterState& state, Gateway& gateway, Report& report) {
+  const auto routes = routes_of(gateway, report);
+  if (!routes) {
+    return;
+  }
+  std::set<IpAddress> all;
+  std::map<std::string, std::set<IpAddress>> unrouted;  // by node
+  for_each_ready(state, [&](const EndpointSlice&, const SliceEndpoint& endpoint) {
+    all.insert(endpoint.address);
+    if (routes->find(endpoint.address) == nullptr) {
+      unrouted[endpoint.node_name == nullptr ? "" : *endpoint.node_name].insert(endpoint.address);
+    }
+  });
+  if (all.empty()) {
+    report.note("the cluster has no ready endpoint yet, so nothing is said of routes to pods");
+  } else if (unrouted.empty()) {
+    report.ok("it has routes to all " + std::to_string(all.size()) + " ready endpoints");
+  }
+  std::size_t shown = 0;
+  for (const auto& [node, addresses] : unrouted) {
+    if (++shown > kShownMax) {
+      report.warning("and so on, for " + std::to_string(unrouted.size()) + " nodes");
+      break;
+    }
+    report.warning(std::to_string(addresses.size()) + " endpoints of " +
+                   (node.empty() ? "no node" : "node " + node) + ", " +
+                   to_string(*addresses.begin()) +
+                   " for one, have no route but the default one: with delivery auto their services "
+                   "go by node ports. Give the gateway routes, or set pod_routes: nodes");
+  }
+}
+
+void probe_pods(const ClusterState& state, Gateway& gateway, Report& report) {
+  const auto targets = targets_of(state);
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    std::map<std::string, Target> some;
+    std::copy_if(targets.begin(), targets.end(), std::inserter(some, some.end()),
+                 [&](const auto& each) { return each.second.address.family == family; });
+    if (!some.empty()) {
+      probe_family(some, family, gateway, report);
+    }
+  }
+}
+
+}  // namespace sluice::kubernetes

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sluicectl doctor --kubernetes`: what it finds is there, and what it finds nothing of is well."""
+
+import os
+
+import pytest
+
+from cluster import ADAPTER, PROVIDER, Adapter, kube_service, node
+from gateway import SLUICECTL
+from kubernetes_lab import cluster, gateway, network, rights  # noqa: F401
+from namespaces import run, wait_until
+from topology import backend_v4, backend_v6
+
+
+@pytest.fixture
+def doctor(network, cluster, tmp_path):
+    def examine(token="admin", code=0, **config):
+        """What it says, line by line."""
+        adapter = Adapter(tmp_path, [network.gateway], cluster.kubeconfig(token))
+        adapter.config |= config
+        adapter.write()
+        done = run([SLUICECTL, "doctor", "--kubernetes", "--config", tmp_path / "sluice-k8s.yaml"], check=False,
+                   env=os.environ | {"PATH": f"{ADAPTER.parent}:{os.environ['PATH']}"})
+        assert done.returncode == code, done.stdout + done.stderr
+        return [line.strip() for line in done.stdout.splitlines()]
+    return examine
+
+
+def found(lines, mark, words):
+    return [line for line in lines if line.startswith(mark) and words in line]
+
+
+def test_where_all_is_well_it_finds_no_fault_and_has_reached_a_pod_of_each_node(cluster, doctor, gateway):
+    cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"},
+                          {"addresses": [backend_v4(2)], "nodeName": "b"}])
+    cluster.slice("web", [{"addresses": [backend_v6(3)], "nodeName": "c"}])
+    cluster.service("web")
+    lines = doctor()
+    assert found(lines, "ok", "15 rights") and found(lines, "ok", "nobody else claims")
+    assert found(lines, "ok", "addresses come from edge") and found(lines, "ok", "routes to all 3 ready endpoints")
+    for pod in (f"{backend_v4(1)}:80 of a", f"{backend_v4(2)}:80 of b", f"[{backend_v6(3)}]:80 of c"):
+        assert found(lines, "ok", f"pod {pod} answers")
+    assert lines[-1] == "0 faults, 0 warnings"
+    assert gateway.get("--provider", "sluice-doctor", "-A", "get", "services").get("services", []) == []
+
+
+@pytest.mark.parametrize("right", [("patch", "services/status"), ("update", "leases"), ("watch", "endpointslices")],
+                         ids=" ".join)
+def test_a_right_that_is_missing_is_named(cluster, doctor, right):
+    cluster.tokens["adapter"] = rights() - {right} | {("list", right[1])}
+    lines = doctor("adapter", code=1)
+    assert found(lines, "FAULT", f"the credentials may not {right[0]} {right[1]}")
+
+
+def test_rights_of_the_manifests_are_enough_and_more_is_told(cluster, doctor):
+    cluster.tokens["adapter"] = rights()
+    assert not found(doctor("adapter"), "note", "more than is needed")
+    assert found(doctor(), "note", "list secrets")
+
+
+def test_credentials_that_are_not_accepted_are_told(doctor):
+    assert found(doctor("wrong", code=1), "FAULT", "does not accept the credentials")
+
+
+def test_a_server_that_is_away_is_told_and_the_gateway_is_examined_all_the_same(cluster, doctor):
+    cluster.kill()
+    lines = doctor(code=1)
+    assert found(lines, "FAULT", "the API server does not answer")
+    assert found(lines, "ok", "addresses come from edge")
+
+
+def test_a_gateway_that_is_away_is_told(doctor, tmp_path):
+    assert found(doctor(code=1, gateways=[f"unix:{tmp_path}/none.sock"]), "FAULT", "it does not answer")
+
+
+def test_a_pool_of_another_provider_is_none(cluster, doctor, network):
+    lines = doctor(provider="north")
+    assert found(lines, "ok", "addresses come from edge")
+    assert not [line for line in lines if "other-cluster" in line]
+
+
+def test_a_service_that_others_claim_is_a_fault_and_says_whose(cluster, doctor):
+    cluster.service("theirs", annotations={"sluice.dev/provider": "west"})
+    assert found(doctor(code=1), "FAULT", "default/theirs: provider west")
+    cluster.remove("services", "theirs")
+    claimed = kube_service("metal", vips=["198.51.100.7"])
+    del claimed["spec"]["loadBalancerClass"]
+    cluster.put("services", claimed)
+    assert not found(doctor(), "FAULT", "default/metal"), "without default_class it is not ours"
+    lines = doctor(code=1, default_class=True)
+    assert found(lines, "FAULT", "default/metal: another implementation has given it 198.51.100.7")
+
+
+def test_a_pod_without_a_route_of_its_own_is_warned_of_and_one_that_does_not_answer_is_a_fault(cluster, doctor):
+    cluster.slice("web", [{"addresses": ["198.18.3.4"], "nodeName": "far"},
+                          {"addresses": [backend_v4(1)], "nodeName": "a"}], ports=[("http", "TCP", 81)])
+    cluster.service("web")
+    lines = doctor(code=1)
+    assert found(lines, "WARN", "1 endpoints of node far, 198.18.3.4 for one, have no route but the default one")
+    fault, = found(lines, "FAULT", f"pod {backend_v4(1)}:81 of a does not answer the gateway")
+    assert "refused" in fault.lower()
+
+
+def test_the_holder_of_the_lease_is_named(network, cluster, doctor, gateway, tmp_path):
+    assert found(doctor(), "note", "no adapter has run yet")
+    (tmp_path / "running").mkdir()
+    with Adapter(tmp_path / "running", [gateway], cluster.kubeconfig()):
+        wait_until(lambda: cluster.all("coordination.k8s.io"), 10, "a lease")
+        assert found(doctor(), "note", "the adapter that writes to the cluster is")
+
+
+def test_a_gateway_that_drains_is_warned_of(doctor, gateway):
+    gateway.ctl("drain --deadline 1s", check=False)
+    try:
+        assert found(doctor(), "WARN", "it drains")
+    finally:
+        gateway.ctl("undrain")
+
+
+def test_without_the_adapter_beside_it_sluicectl_says_so(tmp_path):
+    done = run([SLUICECTL, "doctor", "--kubernetes"], check=False, env={"PATH": str(tmp_path)})
+    assert done.returncode == 2 and "sluice-k8s cannot be run" in done.stderr
+    done = run([SLUICECTL, "doctor"], check=False)
+    assert done.returncode == 2 and "--kubernetes is required" in done.stderr

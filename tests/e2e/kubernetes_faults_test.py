@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sluice-k8s before an API server that misbehaves, and through a roll: forwarding goes on."""
+
+import itertools
+import math
+import os
+import time
+
+from cluster import Adapter, backends_of, kube_service, services_of, tls
+from kubernetes_lab import (adapter, await_ingress, cluster, gateway, ingress, network,  # noqa: F401
+                            serve)
+from load import Wrk, curl_many, failures, url
+from namespaces import wait_until
+from topology import VIP_V4, backend_v4
+
+from controller import Controller
+from h2 import Http2Front
+
+SERVICES = "/api/v1/services"
+
+
+def revision(gateway):
+    return next((int(each["revision"]) for each in gateway.get("get", "providers")["providers"]
+                 if each["name"] == "east"), 0)
+
+
+def await_active(gateway, name, numbers, seconds=10):
+    wanted = {f"{backend_v4(number)}:80" for number in numbers}
+    wait_until(lambda: {address for address, state in (backends_of(gateway, name) or {}).items()
+                        if state == "active"} == wanted, seconds, f"{name} having {wanted}")
+
+
+def lists_of(cluster):
+    """How often services were listed; a watch has the same path."""
+    return cluster.count(SERVICES, watch=False)
+
+
+def test_the_api_server_being_away_touches_nothing_and_what_was_deleted_goes_after_one_list(
+        network, cluster, adapter, gateway):
+    serve(cluster)
+    serve(cluster, "gone", kind="NodePort")
+    await_ingress(cluster, "web", [VIP_V4])
+    before, lists = revision(gateway), lists_of(cluster)
+    load = Wrk(network.client, url(VIP_V4), seconds=8)
+    cluster.kill()
+    time.sleep(3)
+    assert revision(gateway) == before
+    cluster.remove("services", "gone")
+    cluster.restart()
+    wait_until(lambda: services_of(gateway) == ["default/web"], 20, "the deletion taking effect")
+    assert failures(load.finish()) == {}
+    assert lists_of(cluster) == lists + 1
+    assert ingress(cluster, "web") == [VIP_V4]
+
+
+def test_while_every_watch_is_answered_410_changes_still_come_and_nothing_flaps(network, cluster, adapter, gateway):
+    serve(cluster)
+    await_ingress(cluster, "web", [VIP_V4])
+    await_active(gateway, "web", [1, 2])
+    before = revision(gateway)
+    cluster.faults.gone = math.inf
+    cluster.restart()
+    load = Wrk(network.client, url(VIP_V4), seconds=4)
+    assert failures(load.finish()) == {}
+    assert revision(gateway) == before
+    cluster.slice("web", [backend_v4(1)])
+    await_active(gateway, "web", [1], seconds=70)
+    assert lists_of(cluster) < 20  # it is not asked without a pause
+
+
+def test_a_token_that_is_replaced_is_used_at_the_next_request(network, cluster, tmp_path, gateway):
+    token = tmp_path / "token"
+    token.write_text("admin")
+    with Adapter(tmp_path, [gateway], cluster.kubeconfig(tokenFile=str(token))):
+        serve(cluster)
+        await_ingress(cluster, "web", [VIP_V4])
+        cluster.tokens["next"] = cluster.tokens.pop("admin")
+        (tmp_path / "token.new").write_text("next")
+        os.rename(tmp_path / "token.new", token)
+        cluster.restart()
+        serve(cluster, "later")
+        await_ingress(cluster, "later", ["203.0.113.11"], seconds=30)
+
+
+def test_a_new_authority_is_believed_without_a_restart(network, cluster, adapter, gateway, tmp_path):
+    serve(cluster)
+    await_ingress(cluster, "web", [VIP_V4])
+    following = tls.Authority(tmp_path, "next")
+    cluster.ssl = tls.server_context(*following.issue("kubernetes"))
+    os.replace(following.certificate, cluster.authority)
+    cluster.restart()
+    serve(cluster, "later")
+    await_ingress(cluster, "later", ["203.0.113.11"], seconds=30)
+
+
+def test_an_object_that_cannot_be_read_keeps_its_last_good_form_and_stops_no_other(cluster, adapter, gateway):
+    serve(cluster)
+    await_ingress(cluster, "web", [VIP_V4])
+    cluster.faults.spoil["web"] = {"spec": {"ports": "many"}}
+    held = cluster.get("services", "web")
+    held["metadata"].setdefault("labels", {})["touched"] = "yes"
+    cluster.put("services", held)
+    serve(cluster, "other")
+    await_ingress(cluster, "other", ["203.0.113.11"])
+    assert services_of(gateway) == ["default/other", "default/web"]
+    assert "cannot be read" in adapter.log()
+    cluster.restart()  # it is in a list then
+    serve(cluster, "third")
+    await_ingress(cluster, "third", ["203.0.113.12"], seconds=20)
+    assert services_of(gateway) == ["default/other", "default/third", "default/web"]
+
+
+def test_slices_may_come_long_before_their_service_and_long_after(cluster, adapter, gateway):
+    cluster.faults.delay["services"] = 1
+    serve(cluster)
+    await_active(gateway, "web", [1, 2])
+    cluster.faults.delay = {"endpointslices": 1}
+    serve(cluster, "late")
+    await_active(gateway, "late", [1, 2])
+
+
+def test_a_stream_that_is_cut_inside_of_an_event_loses_nothing(cluster, adapter, gateway):
+    serve(cluster)
+    await_active(gateway, "web", [1, 2])
+    for where in ("inside", "before", "after"):
+        cluster.faults.cut_at.append(("endpointslices", where))
+        cluster.slice("web", [backend_v4(3)])
+        wait_until(lambda: not cluster.faults.cut_at, 5, "the cut")
+        await_active(gateway, "web", [3])
+        cluster.slice("web", [backend_v4(1), backend_v4(2)])
+        await_active(gateway, "web", [1, 2])
+
+
+def test_everything_goes_over_http_2_too(network, cluster, gateway, tmp_path):
+    authority = tls.Authority(tmp_path)
+    with Http2Front(cluster, *authority.issue("front"), tmp_path) as front:
+        kubeconfig = cluster.kubeconfig(server=front.url, authority=authority.certificate)
+        with Adapter(tmp_path, [gateway], kubeconfig):
+            serve(cluster)
+            await_ingress(cluster, "web", [VIP_V4])
+            cluster.slice("web", [backend_v4(3)])
+            await_active(gateway, "web", [3])
+
+
+def test_a_rolling_update_and_a_scale_down_under_load_lose_no_request(network, cluster, adapter):
+    controller = Controller(cluster, itertools.cycle([backend_v4(n) for n in (1, 2, 3)]), drain_seconds=0.5)
+    cluster.put("deployments", {
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+                 "template": {"metadata": {"labels": {"app": "web"}},
+                              "spec": {"containers": [{"name": "c", "image": "i", "ports": [
+                                  {"name": "http", "containerPort": 80}]}]}}}})
+    made = kube_service("web", selector={"app": "web"})
+    made["spec"]["ports"][0]["targetPort"] = "http"
+    cluster.put("services", made)
+    with controller.running():
+        await_ingress(cluster, "web", [VIP_V4])
+        wait_until(lambda: len(curl_many(network.client, url(VIP_V4), 10)) == 2, 10, "two pods answering")
+        load = Wrk(network.client, url(VIP_V4), seconds=8)
+        time.sleep(1)
+        controller.roll("web")
+        time.sleep(4)
+        controller.scale("web", 1)
+        assert failures(load.finish()) == {}
+        assert len(curl_many(network.client, url(VIP_V4), 10)) == 1

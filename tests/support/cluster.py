@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster as the adapter sees it: the test API server with a kubeconfig, objects to put into it,
+and sluice-k8s as a process that follows it."""
+
+import copy
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+import yaml
+
+from gateway import BUILD, ROOT
+from namespaces import CommandFailed, wait_until
+
+sys.path.insert(0, str(ROOT / "tests" / "kubernetes"))
+
+import tls  # noqa: E402
+from apiserver import ApiServer  # noqa: E402
+from events import NEW_GROUP, view  # noqa: E402
+from resources import RESOURCES  # noqa: E402
+
+ADAPTER = BUILD / "controlplane" / "kubernetes" / "sluice-k8s"
+PROVIDER = "east"
+
+
+def kube_service(name, ports=(("http", "TCP", 80),), kind="LoadBalancer", vips=(), namespace="default",
+                 annotations=None, labels=None, finalizers=(), **spec):
+    """A Service. `vips`: what its status says. `spec`: further fields, as Kubernetes spells them."""
+    made = {
+        "metadata": {"name": name, "namespace": namespace} | (
+            {"annotations": annotations} if annotations else {}) | (
+            {"labels": labels} if labels else {}) | (
+            {"finalizers": list(finalizers)} if finalizers else {}),
+        "spec": {"type": kind, "ports": [{"name": port_name, "protocol": protocol, "port": port}
+                                         for port_name, protocol, port in ports]} | spec,
+    }
+    if kind == "LoadBalancer":
+        made["spec"].setdefault("loadBalancerClass", "sluice.dev/gateway")
+    if vips:
+        made["status"] = {"loadBalancer": {"ingress": [{"ip": vip, "ipMode": "VIP"} for vip in vips]}}
+    return made
+
+
+def endpoint_slice(service, addresses, ports=(("http", "TCP", 80),), name=None, namespace="default",
+                   labels=None, **fields):
+    """A slice. `addresses`: each an address, or (address, conditions) or a whole endpoint."""
+    def endpoint(given):
+        if isinstance(given, dict):
+            return given
+        address, conditions = (given, {"ready": True}) if isinstance(given, str) else given
+        return {"addresses": [address], "conditions": conditions}
+    endpoints = [endpoint(given) for given in addresses]
+    family = "IPv6" if any(":" in made["addresses"][0] for made in endpoints) else "IPv4"
+    return {
+        "metadata": {"name": name or f"{service}-{family.lower()}", "namespace": namespace,
+                     "labels": {"kubernetes.io/service-name": service} | (labels or {})},
+        "addressType": family,
+        "endpoints": endpoints,
+        "ports": [{"name": port_name, "protocol": protocol, "port": port}
+                  for port_name, protocol, port in ports],
+    } | fields
+
+
+def node(name, address, labels=None, **spec):
+    return {"metadata": {"name": name, "labels": labels or {}}, "spec": spec,
+            "status": {"addresses": [{"type": "InternalIP", "address": address},
+                                     {"type": "Hostname", "address": name}]}}
+
+
+class Cluster(ApiServer):
+    """A context manager. Speaks TLS; `folder` gets its certificate and kubeconfig."""
+
+    def __init__(self, folder, **settings):
+        self.folder = pathlib.Path(folder) / "cluster"
+        self.folder.mkdir(exist_ok=True)
+        context, self.authority = tls.make(self.folder)
+        super().__init__(ssl=context, **settings)
+        self.asked = []  # (method, path, whether it is a watch) of each request
+
+    def kubeconfig(self, token="admin", server=None, authority=None, **user):
+        """Written anew each time; returns its path. `server`: another door to it, with its authority."""
+        file = self.folder / "kubeconfig"
+        file.write_text(yaml.safe_dump({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "adapter"}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": server or self.url, "certificate-authority": str(authority or self.authority)}}],
+            "users": [{"name": "adapter", "user": user or {"token": token}}]}))
+        return file
+
+    def service(self, *words, **options):
+        return self.put("services", kube_service(*words, **options))
+
+    def slice(self, *words, **options):
+        return self.put("endpointslices", endpoint_slice(*words, **options))
+
+    def remove(self, plural, name, namespace="default"):
+        resource = self._of(plural)
+
+        async def delete():
+            self.store.delete(resource, namespace if resource.namespaced else None, name)
+        self.call(delete())
+
+    @staticmethod
+    def resources():
+        return [each for each in RESOURCES if each.group != NEW_GROUP]
+
+    def _of(self, plural):
+        return next(each for each in self.resources() if each.plural == plural)
+
+    def get(self, plural, name, namespace="default"):
+        """A copy of an object as it is."""
+        resource = self._of(plural)
+
+        async def read():
+            return copy.deepcopy(self.store.get(resource, namespace if resource.namespaced else None, name))
+        return self.call(read())
+
+    def has(self, plural, name, namespace="default"):
+        resource = self._of(plural)
+        return (namespace if resource.namespaced else "", name) in self.store.objects.get(resource, {})
+
+    def all(self, group):
+        """Objects of a group's only resource, as its clients see them."""
+        resource = next(each for each in RESOURCES if each.group == group)
+
+        async def read():
+            return copy.deepcopy([view(resource, thing)
+                                  for thing in self.store.objects.get(resource.stored, {}).values()])
+        return self.call(read())
+
+    def count(self, path, watch=False):
+        """Lists of a path so far, or watches."""
+        return self.asked.count(("GET", path, watch))
+
+    async def _answer(self, request, reply):
+        self.asked.append((request.method, request.path, request.flag("watch")))
+        await super()._answer(request, reply)
+
+
+class Adapter:
+    """sluice-k8s, which follows a cluster for some gateways."""
+
+    def __init__(self, directory, gateways, kubeconfig, **config):
+        self.directory = pathlib.Path(directory)
+        self.log_file = self.directory / "sluice-k8s.log"
+        self.config = {"provider": PROVIDER, "kubeconfig": str(kubeconfig),
+                       "gateways": [f"unix:{gateway.socket}" for gateway in gateways]} | config
+        self.process = None
+
+    def write(self):
+        file = self.directory / "sluice-k8s.yaml"
+        file.write_text(yaml.safe_dump(self.config))
+        return file
+
+    def start(self, namespace=None):
+        """In a network namespace, or here."""
+        argv = [ADAPTER, "--config", self.write()]
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(namespace.argv(*argv) if namespace else argv, stdout=log, stderr=log,
+                                            start_new_session=True)
+        return self
+
+    def stop(self, seconds=10):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=seconds)
+        if code != 0:
+            raise CommandFailed(f"sluice-k8s ended with {code}:\n{self.log()}")
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+
+def backends_of(gateway, name, namespace="default", port="http"):
+    """{address: state} of a service's port at a gateway."""
+    done = gateway.ctl("-n", namespace, "--provider", PROVIDER, "get", "backends", name, "-o", "json",
+                       check=False)
+    if done.returncode != 0:
+        return None
+    return {f"{row['address']}:{row['port']}": row["state"]
+            for row in json.loads(done.stdout).get("backends", []) if row.get("servicePort", "") == port}
+
+
+def services_of(gateway):
+    """Names of the cluster's services that a gateway has."""
+    rows = gateway.get("--provider", PROVIDER, "-A", "get", "services").get("services", [])
+    return sorted(f"{row['service']['metadata'].get('namespace', 'default')}/{row['service']['metadata']['name']}"
+                  for row in rows)
+
+
+def await_backends(gateway, name, wanted, seconds=10, **options):
+    """`wanted`: {"ADDRESS:PORT": state}."""
+    def agree():
+        found = backends_of(gateway, name, **options)
+        return found == wanted
+    try:
+        wait_until(agree, seconds, f"{name} having {wanted}")
+    except CommandFailed as late:
+        raise CommandFailed(f"{late}; it has {backends_of(gateway, name, **options)}") from late
