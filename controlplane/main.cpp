@@ -69,6 +69,7 @@ DataplaneSettings settings_of(const model::Config& config) {
                               port.buffer_bytes, port.steering, port.faces});
   }
   settings.snat = config.snat;
+  settings.quotas = model::TrafficQuotas(config.providers).limits();
   return settings;
 }
 

@@ -29,7 +29,10 @@ model::PortInput to_input(const v1::PortConfig& port) {
 }
 
 model::Quota to_quota(const v1::Quota& quota) {
-  return {quota.services(), quota.addresses(), quota.frontends()};
+  return {.services = quota.services(),
+          .addresses = quota.addresses(),
+          .frontends = quota.frontends(),
+          .traffic = {quota.flows(), quota.snat_ports()}};
 }
 
 model::ProviderInput to_input(const v1::ProviderConfig& provider) {

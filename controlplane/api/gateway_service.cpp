@@ -39,14 +39,21 @@ grpc::Status not_found(const model::ServiceName& name, const std::string& provid
 
 // Of a provider, or of a namespace.
 template <typename Message>
-void set_use(const model::Use& use, const model::Quota& quota, Message& message) {
+void set_use(const model::Use& use, const model::Quota& quota,
+             const std::optional<QuotaLimits>& traffic, Message& message) {
   message.set_services(use.services);
   message.set_addresses(use.addresses);
   message.set_frontends(use.frontends);
-  if (quota.bounds_anything()) {
+  if (traffic) {
+    message.set_flows(traffic->flows);
+    message.set_snat_ports(traffic->snat_ports);
+  }
+  if (quota != model::Quota{}) {
     message.mutable_quota()->set_services(quota.services);
     message.mutable_quota()->set_addresses(quota.addresses);
     message.mutable_quota()->set_frontends(quota.frontends);
+    message.mutable_quota()->set_flows(quota.traffic.flows);
+    message.mutable_quota()->set_snat_ports(quota.traffic.snat_ports);
   }
 }
 
@@ -260,11 +267,11 @@ grpc::Status GatewayService::ListProviders(grpc::ServerContext* /*context*/,
     v1::Provider& provider = *response->add_providers();
     provider.set_name(view.name);
     provider.set_revision(view.revision);
-    set_use(view.use, view.quota, provider);
+    set_use(view.use, view.quota, view.traffic, provider);
     for (const auto& space : view.namespaces) {
       v1::NamespaceUse& use = *provider.add_namespaces();
       use.set_namespace_(space.name);
-      set_use(space.use, space.quota, use);
+      set_use(space.use, space.quota, space.traffic, use);
     }
   }
   return grpc::Status::OK;

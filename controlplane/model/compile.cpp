@@ -112,10 +112,12 @@ std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoin
   return chosen;
 }
 
-ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of)
+ServiceCompiler::ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of,
+                                 TrafficQuotas quotas)
     : seed_(maglev_seed),
       limits_(limits),
       facts_of_(std::move(facts_of)),
+      quotas_(std::move(quotas)),
       port_ids_(limits.service_ports),
       slots_(limits.bindings),
       incarnations_(limits.bindings, 0),
@@ -227,6 +229,7 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   made->flow_options = flow_options_of(service.options, spec.protocol);
   made->affinity_ms = service.options.affinity_seconds * 1'000;
   made->refuses = service.refuses;
+  made->quotas = quotas_.of(key.first, key.second.space);
   EndpointSet ring;
   ring.reserve(members.size());
   made->binding_slots.reserve(members.size());

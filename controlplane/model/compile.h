@@ -3,6 +3,7 @@
 
 #include "controlplane/model/address_map.h"
 #include "controlplane/model/observed.h"
+#include "controlplane/model/providers.h"
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 #include "controlplane/model/slots.h"
@@ -85,7 +86,8 @@ class ServiceCompiler {
     std::uint32_t service_ports;
     std::uint32_t bindings;
   };
-  ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of);
+  ServiceCompiler(const Limits& limits, std::uint64_t maglev_seed, FactsOf facts_of,
+                  TrafficQuotas quotas = TrafficQuotas());
 
   // Whether the ids and slots that these services of `provider` would take beside those they have
   // are there; nothing is changed.
@@ -171,6 +173,7 @@ class ServiceCompiler {
   std::uint64_t seed_;
   Limits limits_;
   FactsOf facts_of_;
+  TrafficQuotas quotas_;
   Slots port_ids_;
   Slots slots_;
   std::uint32_t dnat_services_ = 0;

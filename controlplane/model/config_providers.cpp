@@ -58,7 +58,37 @@ std::vector<ProviderTerms> validate_providers(const std::vector<ProviderInput>& 
         {given.name, check_backend_ranges(given.backend_ranges, path + ".backendRanges", faults),
          given.quota, given.namespace_quotas});
   }
+  std::size_t quotas = providers.size();
+  for (const ProviderTerms& terms : providers) {
+    quotas += terms.namespace_quotas.size();
+  }
+  if (quotas > kQuotasMax) {
+    faults.add("providers", std::to_string(quotas) + " providers and namespaces with quotas; " +
+                                std::to_string(kQuotasMax) + " are the most");
+  }
   return providers;
+}
+
+TrafficQuotas::TrafficQuotas(const std::vector<ProviderTerms>& providers) {
+  const auto add = [this](const Quota& quota) {
+    limits_.push_back(quota.traffic);
+    return static_cast<std::uint16_t>(limits_.size());
+  };
+  for (const ProviderTerms& terms : providers) {
+    providers_[terms.name] = add(terms.quota);
+    for (const NamespaceQuota& space : terms.namespace_quotas) {
+      spaces_[{terms.name, space.space}] = add(space.quota);
+    }
+  }
+}
+
+QuotaIds TrafficQuotas::of(const std::string& provider, const std::string& space) const {
+  const auto all = providers_.find(provider);
+  if (all == providers_.end()) {
+    return {};
+  }
+  const auto own = spaces_.find({provider, space});
+  return {all->second, own == spaces_.end() ? std::uint16_t{0} : own->second};
 }
 
 }  // namespace sluice::model

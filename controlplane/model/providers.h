@@ -3,9 +3,12 @@
 
 #include "controlplane/model/address_pool.h"
 #include "controlplane/model/result.h"
+#include "dataplane/snapshot/quota.h"
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 // What providers may have here, as the configuration says it.
@@ -16,8 +19,10 @@ struct Quota {
   std::uint32_t services = 0;
   std::uint32_t addresses = 0;
   std::uint32_t frontends = 0;
+  QuotaLimits traffic{};  // for the lcores to keep
 
-  [[nodiscard]] bool bounds_anything() const {
+  // What a write can go over.
+  [[nodiscard]] bool bounds_writes() const {
     return services != 0 || addresses != 0 || frontends != 0;
   }
   friend bool operator==(const Quota&, const Quota&) = default;
@@ -45,5 +50,21 @@ struct ProviderTerms {
 // disjoint.
 std::vector<ProviderTerms> validate_providers(const std::vector<ProviderInput>& input,
                                               Faults& faults);
+
+// What flows of each provider, and of each namespace with a quota, count against: numbers for the
+// dataplane, in the order of the configuration.
+class TrafficQuotas {
+ public:
+  explicit TrafficQuotas(const std::vector<ProviderTerms>& providers = {});
+
+  // Of a namespace without a quota of its own: the provider's alone.
+  [[nodiscard]] QuotaIds of(const std::string& provider, const std::string& space) const;
+  [[nodiscard]] const std::vector<QuotaLimits>& limits() const { return limits_; }
+
+ private:
+  std::vector<QuotaLimits> limits_;  // by id - 1
+  std::map<std::string, std::uint16_t> providers_;
+  std::map<std::pair<std::string, std::string>, std::uint16_t> spaces_;
+};
 
 }  // namespace sluice::model

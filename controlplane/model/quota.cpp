@@ -190,14 +190,14 @@ Quotas::Quotas(const std::vector<ProviderTerms>& providers) {
     account.all.who = who;
     account.all.setting = path + "quota";
     account.all.quota = provider.quota;
-    account.bound = provider.quota.bounds_anything();
+    account.bound = provider.quota.bounds_writes();
     for (std::size_t n = 0; n < provider.namespace_quotas.size(); ++n) {
       const auto& [space, quota] = provider.namespace_quotas[n];
       Scope& scope = account.spaces[space];
       scope.who = "namespace '" + space + "' of " + who;
       scope.setting = path + "namespaceQuotas[" + std::to_string(n) + "].quota";
       scope.quota = quota;
-      account.bound = account.bound || quota.bounds_anything();
+      account.bound = account.bound || quota.bounds_writes();
     }
   }
 }

@@ -217,8 +217,11 @@ std::vector<ProviderView> Reconciler::providers() {
       ProviderView& view = views[terms.name];
       view.name = terms.name;
       view.quota = terms.quota;
+      view.traffic = dataplane_.quota_use(traffic_quotas_.of(terms.name, {}).provider);
       for (const auto& [space, quota] : terms.namespace_quotas) {
-        view.namespaces.push_back({space, quotas.use(terms.name, space), quota});
+        view.namespaces.push_back(
+            {space, quotas.use(terms.name, space), quota,
+             dataplane_.quota_use(traffic_quotas_.of(terms.name, space).space)});
       }
     }
     std::vector<ProviderView> all;

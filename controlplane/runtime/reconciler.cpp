@@ -69,12 +69,14 @@ std::shared_ptr<const AddressEntry> both_entries(
 
 Reconciler::Reconciler(const model::Config& config, Dataplane& dataplane, Mailbox& mailbox)
     : config_(config),
+      traffic_quotas_(config.providers),
       dataplane_(dataplane),
       mailbox_(mailbox),
       desired_(snat_addresses(config), config.grants, config.node_ports, config.providers),
       topology_(config, dataplane.port_facts(), twins_of(dataplane, config.ports.size())),
-      compiler_({config.service_ports, config.bindings}, config.maglev_seed,
-                [this](const IpAddress& address) { return facts_of(address); }),
+      compiler_(
+          {config.service_ports, config.bindings}, config.maglev_seed,
+          [this](const IpAddress& address) { return facts_of(address); }, traffic_quotas_),
       standing_{.standby = config.standby},
       destinations_{.revision = random_revision(), .destinations = {}},
       housekept_(Clock::now()) {

@@ -175,6 +175,7 @@ class Reconciler {
                                  const model::Desired::Stored& stored) const;
 
   const model::Config config_;
+  const model::TrafficQuotas traffic_quotas_;
   Dataplane& dataplane_;
   Mailbox& mailbox_;
   Outside outside_;

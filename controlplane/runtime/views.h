@@ -69,12 +69,14 @@ struct NamespaceView {
   std::string name;
   model::Use use;
   model::Quota quota;
+  QuotaLimits traffic;  // taken now
 };
 struct ProviderView {
   std::string name;
   std::uint64_t revision = 0;
   model::Use use{};
   model::Quota quota{};
+  std::optional<QuotaLimits> traffic{};     // likewise; nothing: it is not counted
   std::vector<NamespaceView> namespaces{};  // those with a quota
 };
 

@@ -87,6 +87,7 @@ struct Dataplane::Parts {
     }
     rcu = std::make_unique<SnapshotRcu>(lcores);
     handoff = std::make_unique<Handoff>(lcores);
+    quotas = std::make_unique<QuotaPool>(settings.quotas, lcores);
     for (unsigned i = 0; i < settings.lcores.size(); ++i) {
       counters.push_back(
           std::make_unique<LcoreCounters>(settings.service_ports, settings.bindings));
@@ -191,6 +192,7 @@ struct Dataplane::Parts {
     context.hold_pool = hold_pool.get();
     context.fragment_pool = fragment_pool.get();
     context.counters = counters[number].get();
+    context.quotas = quotas.get();
     context.idle_sleep_us = settings.idle_sleep_us;
     context.idle_wait = settings.idle_wait;
     context.hugepages = settings.hugepages;
@@ -261,6 +263,7 @@ struct Dataplane::Parts {
   std::unique_ptr<Punt> punt;
   std::unique_ptr<SnapshotRcu> rcu;
   std::unique_ptr<Handoff> handoff;
+  std::unique_ptr<QuotaPool> quotas;
   std::vector<std::unique_ptr<LcoreCounters>> counters;
   std::mutex commands_mutex;
   std::list<std::shared_ptr<Command>> commands;
@@ -409,6 +412,10 @@ std::vector<PortState> Dataplane::port_states() const {
 std::optional<int> Dataplane::twin_index(std::uint8_t port) const {
   const auto& twin = parts_->punt->port(port).twin;
   return twin == nullptr ? std::nullopt : std::optional<int>(twin->index());
+}
+
+QuotaLimits Dataplane::quota_use(std::uint16_t id) const {
+  return parts_->quotas->use(id);
 }
 
 const std::vector<std::unique_ptr<LcoreCounters>>& Dataplane::counters() const {

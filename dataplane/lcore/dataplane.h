@@ -3,6 +3,7 @@
 
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/idle_wait.h"
+#include "dataplane/snapshot/quota.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/snapshot/steering.h"
 #include "dataplane/stages/query.h"
@@ -48,7 +49,8 @@ struct DataplaneSettings {
   std::uint32_t service_ports = 0;
   std::vector<std::string> eal_arguments;
   std::vector<PortSettings> ports;
-  std::vector<SnatAddress> snat;  // where rules bring replies home
+  std::vector<SnatAddress> snat;    // where rules bring replies home
+  std::vector<QuotaLimits> quotas;  // QuotaIds count from 1
 };
 
 // Start-up cannot go on. what() is one sentence that names the setting and the way out.
@@ -171,6 +173,8 @@ class Dataplane {
   // One per lcore, in the order of DataplaneSettings::lcores; readable from any thread.
   [[nodiscard]] const std::vector<std::unique_ptr<LcoreCounters>>& counters() const;
   [[nodiscard]] const std::vector<unsigned>& lcores() const;
+  // What live flows of all lcores take of a quota. Any thread.
+  [[nodiscard]] QuotaLimits quota_use(std::uint16_t id) const;
 
   // Asked of every lcore through its command ring, answered in bounded slices between bursts; the
   // calling thread waits. Any thread. At most `limit` rows, `*truncated` tells of more. Nothing

@@ -98,6 +98,11 @@ Worker::Worker(const WorkerContext& context)
   const auto budget = [&context](std::uint32_t flows) {
     return static_cast<std::uint32_t>(std::uint64_t{flows} * context.half_open_percent / 100);
   };
+  if (context.quotas != nullptr) {
+    state_.quotas = LcoreQuotas(*context.quotas, context.number);
+  }
+  state_.flows4.count_in(state_.quotas);
+  state_.flows6.count_in(state_.quotas);
   state_.flows4.set_half_open_max(budget(context.flows_ipv4));
   state_.flows6.set_half_open_max(budget(context.flows_ipv6));
   if (commands_ == nullptr) {

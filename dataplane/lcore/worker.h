@@ -5,10 +5,10 @@
 #include "dataplane/lcore/eal.h"
 #include "dataplane/lcore/handoff.h"
 #include "dataplane/lcore/hold.h"
+#include "dataplane/lcore/idle.h"
 #include "dataplane/lcore/punt.h"
 #include "dataplane/lcore/rcu.h"
 #include "dataplane/stages/pipeline.h"
-#include "dataplane/lcore/idle.h"
 #include "dataplane/state/aging.h"
 
 #include <array>
@@ -37,6 +37,7 @@ struct WorkerContext {
   rte_mempool* hold_pool = nullptr;
   rte_mempool* fragment_pool = nullptr;  // for fragments that wait, and those that it makes
   LcoreCounters* counters = nullptr;
+  QuotaPool* quotas = nullptr;  // null: no flow has any
   std::uint32_t idle_sleep_us = 0;
   IdleWait idle_wait = IdleWait::kAuto;
   bool hugepages = true;

@@ -4,6 +4,7 @@
 #include "dataplane/net/address.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/maglev.h"
+#include "dataplane/snapshot/quota.h"
 #include "dataplane/snapshot/shared_array.h"
 #include "dataplane/snapshot/source_ranges.h"
 
@@ -39,6 +40,7 @@ struct ServicePort {
   std::shared_ptr<const SourceRanges> denied = nullptr;   // of those; null: nobody
   FlowOptions flow_options = {};
   std::uint32_t affinity_ms = 0;  // how long a client keeps its endpoint; 0: no affinity
+  QuotaIds quotas = {};           // what its flows count against
 };
 
 // What an address of ours is for. Lookup is by address first, then in its port table.

@@ -125,6 +125,11 @@ bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way&
     packet.decide_drop(Drop::kTcpNoFlow);  // no other tuple would do
     return false;
   }
+  const QuotaIds quotas = packet.service->quotas;
+  if (quotas.any() && !state.quotas.reserve(quotas, QuotaKind::kSnatPorts)) {
+    packet.decide_drop(Drop::kSnatPortQuota);
+    return false;
+  }
   if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
                          flow)) {
     packet.decide_drop(Drop::kSnatExhausted);
@@ -176,6 +181,33 @@ template <Family F>
   return true;
 }
 
+// Room, a tuple, both keys; or a drop by name.
+template <Family F>
+[[gnu::always_inline]] inline bool open_flow(Packet& packet, FlowHot<F>& flow, const Way& there,
+                                             const Way& back, const Snapshot& snapshot,
+                                             LcoreState& state) {
+  FlowTable<F>& flows = state.flows<F>();
+  const ServicePort& service = *packet.service;
+  if ((flow.state == FlowState::kTcpHalfOpen || flows.size() == flows.capacity()) &&
+      !make_room(flow.state, flows, state.now_ms, state.counters)) {
+    packet.decide_drop(Drop::kFlowTableFull);
+    return false;
+  }
+  if (!choose_tuple(packet, flow, there, back, snapshot, state)) {
+    return false;
+  }
+  set_checksum_deltas(flow);
+  FlowCold cold{.service_port = service.id, .opened_ms = state.now_ms, .quotas = service.quotas};
+  if (service.flow_options != FlowOptions{}) {
+    set_options(flow, cold, service.flow_options);
+  }
+  packet.flow = flows.insert(flow, cold, packet.hash);
+  if (!packet.flow.valid()) {
+    packet.decide_drop(Drop::kFlowTableFull);
+  }
+  return packet.flow.valid();
+}
+
 template <Family F>
 void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
@@ -210,24 +242,17 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     packet.decide_drop(Drop::kNoRoute);
     return;
   }
+  // Before anything of others' has to make room for it.
+  if (service.quotas.any() && !state.quotas.reserve(service.quotas, QuotaKind::kFlows)) {
+    packet.decide_drop(Drop::kFlowQuota);
+    return;
+  }
   FlowHot<F> flow = new_flow<F>(packet, choice, snapshot, state.now_ms);
   flow.next_hop = {there.next_hop, back.next_hop};
-  if ((flow.state == FlowState::kTcpHalfOpen || flows.size() == flows.capacity()) &&
-      !make_room(flow.state, flows, state.now_ms, state.counters)) {
-    packet.decide_drop(Drop::kFlowTableFull);
-    return;
-  }
-  if (!choose_tuple(packet, flow, there, back, snapshot, state)) {
-    return;
-  }
-  set_checksum_deltas(flow);
-  FlowCold cold{.service_port = service.id, .opened_ms = state.now_ms};
-  if (service.flow_options != FlowOptions{}) {
-    set_options(flow, cold, service.flow_options);
-  }
-  packet.flow = flows.insert(flow, cold, packet.hash);
-  if (!packet.flow.valid()) {
-    packet.decide_drop(Drop::kFlowTableFull);
+  if (!open_flow(packet, flow, there, back, snapshot, state)) {
+    if (service.quotas.any()) {
+      state.quotas.give_back(service.quotas);
+    }
     return;
   }
   if (!chosen) {

@@ -209,14 +209,14 @@ void explain_flow(Explanation& answer, FlowRef ref, const Snapshot& snapshot,
 
 // What admit_flow would refuse the flow for, and true if it would.
 template <Family F>
-bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, ForwardingMode mode,
+bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const ServicePort& service,
                      const Snapshot& snapshot, const LcoreState& state) {
   const FlowTable<F>& flows = state.flows<F>();
   const IpAddress client(flow.client);
   const Way back = way_to(client, snapshot);
-  const bool keeps_client = mode == ForwardingMode::kDnat &&
+  const bool keeps_client = service.mode == ForwardingMode::kDnat &&
                             returns_through_us(way_to(IpAddress(flow.backend), snapshot), back);
-  if (mode == ForwardingMode::kDnat) {
+  if (service.mode == ForwardingMode::kDnat) {
     answer.steps.emplace_back(keeps_client
                                   ? "admit_flow: DNAT, the client's address is kept"
                                   : "admit_flow: DNAT would be answered past us, so FULL_NAT");
@@ -224,6 +224,13 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, ForwardingMode
   if (!back.routed) {
     explain_drop(answer, Drop::kNoRoute,
                  "admit_flow: no route back to the client " + to_string(client));
+  } else if (service.quotas.any() && !state.quotas.has_room(service.quotas, QuotaKind::kFlows)) {
+    explain_drop(answer, Drop::kFlowQuota,
+                 "admit_flow: provider or namespace has all live flows that its quota allows");
+  } else if (service.quotas.any() && !keeps_client &&
+             !state.quotas.has_room(service.quotas, QuotaKind::kSnatPorts)) {
+    explain_drop(answer, Drop::kSnatPortQuota,
+                 "admit_flow: provider or namespace has all SNAT ports that its quota allows");
   } else if (!keeps_client &&
              !state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
     explain_drop(answer, Drop::kSnatExhausted,
@@ -273,7 +280,7 @@ void explain_new(Explanation& answer, const ExplainQuery& query, const Packet& p
   answer.flow.service_port = service.id;
   answer.backend_state = name_of_state(choice.binding->state.state());
   answer.steps.push_back(words_of_choice(service, answer.affinity, choice));
-  if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), service.mode,
+  if (!explain_refusal(answer, new_flow<F>(packet, choice, snapshot, state.now_ms), service,
                        snapshot, state)) {
     explain_way(answer, choice.binding->address, snapshot);
   }

@@ -158,6 +158,7 @@ struct alignas(64) FlowCold {
   std::uint32_t idle_ms = 0;        // with kFlowOwnTimers, both: UDP, or TCP once established
   std::uint32_t transitory_ms = 0;  // TCP half-open or closing
   std::uint16_t mss_max = 0;        // with kFlowClampMss
+  QuotaIds quotas = {};             // what it counts against while it is alive
   std::uint32_t older = 0;          // FlowTable's lists of half-open and of evicted flows
   std::uint32_t newer = 0;
   std::uint64_t packets_in = 0;  // folded so far

@@ -138,6 +138,9 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_
   }
   cold_[index] = cold;
   ++size_;
+  if (cold.quotas.any()) {
+    quotas_->count(cold.quotas, !flow.keeps_client());
+  }
   if (flow.state == FlowState::kTcpHalfOpen) {
     append(half_open_, index);
   }
@@ -152,6 +155,7 @@ void FlowTable<F>::erase(std::uint32_t index) {
   Hot& flow = hot_[index];
   leave_lists(index);
   if (flow.state != FlowState::kQuarantine) {
+    release_quotas(index);
     remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   }
   remove(hash_of(flow.reply_key()), FlowRef::make(index, Direction::kFromBackend));
@@ -165,6 +169,7 @@ template <Family F>
 void FlowTable<F>::quarantine(std::uint32_t index, std::uint32_t now_ms) {
   Hot& flow = hot_[index];
   leave_lists(index);
+  release_quotas(index);
   remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   flow.state = FlowState::kQuarantine;
   flow.flags = 0;
@@ -176,6 +181,15 @@ void FlowTable<F>::evict(std::uint32_t index, std::uint32_t now_ms) {
   quarantine(index, now_ms);
   hot_[index].flags |= kFlowEvicted;
   append(evicted_, index);
+}
+
+// A tuple in quarantine is no longer counted: whoever needs it may have it.
+template <Family F>
+void FlowTable<F>::release_quotas(std::uint32_t index) {
+  const QuotaIds quotas = cold_[index].quotas;
+  if (quotas.any()) {
+    quotas_->release(quotas, !hot_[index].keeps_client());
+  }
 }
 
 template <Family F>

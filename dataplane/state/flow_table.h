@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/state/flow.h"
+#include "dataplane/state/quotas.h"
 
 #include <bit>
 #include <cstddef>
@@ -88,6 +89,9 @@ class FlowTable {
   [[nodiscard]] const FlowCold& cold(std::uint32_t index) const { return cold_[index]; }
 
   [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+  // Where flows are counted that have quotas, from insert() until they leave or are in quarantine;
+  // outlives the table. Without it no flow may have any.
+  void count_in(LcoreQuotas& quotas) { quotas_ = &quotas; }
   // TCP flows whose handshake is not complete, in the order in which they opened; what may be had
   // of them is the caller's policy (aging.h). One that completes or ends leaves the list.
   // At least one, whatever a share of a small table comes to.
@@ -153,6 +157,7 @@ class FlowTable {
   void append(List& list, std::uint32_t index);
   void unlink(List& list, std::uint32_t index);
   void leave_lists(std::uint32_t index);
+  void release_quotas(std::uint32_t index);
 
   [[nodiscard]] static std::uint32_t bucket_count(std::uint32_t capacity);
   [[nodiscard]] static constexpr std::uint16_t tag_of(std::uint64_t hash) {
@@ -209,6 +214,7 @@ class FlowTable {
   std::uint32_t high_water_ = 0;
   std::uint32_t free_head_ = kNoEntry;  // list through packets[0] of free entries
   HashSecret secret_;
+  LcoreQuotas* quotas_ = nullptr;
 
   static constexpr std::uint32_t kNoEntry = 0xffff'ffff;
 };

@@ -7,6 +7,7 @@
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/fragments.h"
 #include "dataplane/state/hash_trust.h"
+#include "dataplane/state/quotas.h"
 #include "dataplane/state/snat_ports.h"
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct LcoreState {
   AnswerLimits answers{};
   Fragments fragments{};
   HashTrust hashes{};
+  LcoreQuotas quotas{};
 
   template <Family F>
   [[nodiscard]] FlowTable<F>& flows() {

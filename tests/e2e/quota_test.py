@@ -2,6 +2,8 @@
 """What a provider may have: how many services, addresses and frontends, and backends where."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -15,7 +17,9 @@ EXTERNAL = "203.0.113.65"
 POOLS = [{"name": "lb", "addresses": ["203.0.113.40-203.0.113.42"]}]
 PROVIDERS = [
     {"name": "cli", "quota": {"services": 4, "addresses": 2},
-     "namespace_quotas": [{"namespace": "shop", "quota": {"frontends": 2}}],
+     "namespace_quotas": [{"namespace": "shop", "quota": {"frontends": 2}},
+                          {"namespace": "tight", "quota": {"flows": 4}},
+                          {"namespace": "narrow", "quota": {"snat_ports": 4}}],
      "backend_ranges": ["10.10.0.0/24", "2001:db8:10::/64", "10.244.0.0/16"]},
     {"name": "east", "backend_ranges": ["10.244.0.0/16"]},
 ]
@@ -104,11 +108,11 @@ def test_a_namespace_has_a_quota_of_its_own_and_both_are_shown(gateway):
     del with_node_port["spec"]["allocateLoadBalancerNodePorts"]
     gateway.apply(manifest("a", ports=(80, 81), space="shop"), with_node_port)
     rows = [line.split() for line in gateway.ctl("get providers").stdout.splitlines()]
-    assert rows[0] == ["NAME", "REVISION", "SERVICES", "ADDRESSES", "FRONTENDS"]
-    assert next(row for row in rows if row[0] == "cli")[2:] == ["2/4", "2/2", "4"]
-    assert next(row for row in rows if row[0] == "east")[2:] == ["0", "0", "0"]
+    assert rows[0] == ["NAME", "REVISION", "SERVICES", "ADDRESSES", "FRONTENDS", "FLOWS", "SNAT-PORTS"]
+    assert next(row for row in rows if row[0] == "cli")[2:5] == ["2/4", "2/2", "4"]
+    assert next(row for row in rows if row[0] == "east")[2:] == ["0", "0", "0", "0", "0"]
     wide = [line.split() for line in gateway.ctl("get providers -o wide").stdout.splitlines()]
-    assert [row[3:] for row in wide if row[:2] == ["cli", "shop"]] == [["1", "1", "2/2"]]
+    assert [row[3:6] for row in wide if row[:2] == ["cli", "shop"]] == [["1", "1", "2/2"]]
 
 
 def test_who_waits_for_an_address_waits_while_its_provider_may_have_none(bounded, gateway):
@@ -129,6 +133,43 @@ def test_who_waits_for_an_address_waits_while_its_provider_may_have_none(bounded
     wait_until(lambda: vips(gateway, "b") != [], 5, "room in the quota")
     assert used(gateway) == (2, 2, 3)
     assert fetch(bounded, vips(gateway, "b")[0]).returncode == 0
+
+
+# Opens connections one after the other, keeps them, says how many it got and waits for a line.
+HOLD = """
+import socket, sys
+held = []
+for _ in range(int(sys.argv[2])):
+    try:
+        held.append(socket.create_connection((sys.argv[1], 80), timeout=0.5))
+    except OSError:
+        pass
+print(len(held), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("space, column, reason", [
+    ("tight", 6, "flow_quota"), ("narrow", 7, "snat_port_quota")])
+def test_connections_over_a_quota_are_dropped_by_name_and_neighbours_go_on(
+        bounded, gateway, space, column, reason):
+    gateway.apply(manifest("a"), manifest("b", space=space))
+    vip = json.loads(gateway.ctl("-n", space, "get", "services", "b", "-o", "json").stdout)
+    vip = vip["status"]["loadBalancer"]["ingress"][0]["ip"]
+    client = bounded.client.spawn(sys.executable, "-c", HOLD, vip, "6", stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+    try:
+        assert client.stdout.readline().strip() == "4"
+        assert fetch(bounded, vips(gateway, "a")[0]).returncode == 0
+        rows = [line.split() for line in gateway.ctl("get providers -o wide").stdout.splitlines()]
+        assert next(row for row in rows if row[:2] == ["cli", space])[column] == "4/4"
+        assert gateway.drops()[reason] >= 2
+        told = gateway.ctl(f"explain --from 192.0.2.2:9 --to {vip}:80", check=False)
+        assert reason in told.stdout
+        assert "4" in gateway.ctl("-n", space, "flows", "delete", "--service", "b").stdout
+        assert fetch(bounded, vip).returncode == 0, "there is room again"
+    finally:
+        client.communicate("\n", timeout=10)
 
 
 @pytest.mark.parametrize("address, words", [

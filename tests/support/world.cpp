@@ -177,6 +177,19 @@ void World::reset() {
     lcore.aging4 = {};
     lcore.aging6 = {};
   }
+  make_quotas();
+}
+
+void World::make_quotas() {
+  quotas = std::make_unique<QuotaPool>(
+      std::vector<QuotaLimits>(options_.quotas.begin(), options_.quotas.end()),
+      static_cast<unsigned>(lcores.size()));
+  for (unsigned i = 0; i < lcores.size(); ++i) {
+    LcoreState& each = lcores[i]->state;
+    each.quotas = LcoreQuotas(*quotas, i);
+    each.flows4.count_in(each.quotas);
+    each.flows6.count_in(each.quotas);
+  }
 }
 
 World::Lcore::Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number,
@@ -221,6 +234,7 @@ World::World(Family which, const WorldOptions& options)
               pick(family, "10.0.0.12", "2001:db8:10::12"),
               pick(family, "10.0.0.13", "2001:db8:10::13")};
   snapshot.any_dnat = options.mode == ForwardingMode::kDnat;
+  make_quotas();
   make_services();
   make_addresses(options);
   make_ways(options);

@@ -31,10 +31,10 @@ struct WorldOptions {
   bool route_to_backends = true;
   ForwardingMode mode = ForwardingMode::kFullNat;  // of all services
   std::uint16_t wan_mtu = 1500;
-  std::uint32_t datagrams = 64;  // fragmented ones under way, of each lcore
-  std::size_t tailroom = 2048;   // behind each frame
-  bool refuse = false;           // the service without a backend does
-  // Real buffers, for tests that have EAL: each frame lies in some of this pool, which go back to
+  std::uint32_t datagrams = 64;         // fragmented ones under way, of each lcore
+  std::size_t tailroom = 2048;          // behind each frame
+  bool refuse = false;                  // the service without a backend does
+  std::array<QuotaLimits, 3> quotas{};  // that change_service() can have services count against
   // it with the packet. Null: each lies in memory of its own.
   rte_mempool* pool = nullptr;
   // What the worker does with a packet of verdict kFragment; asked for Outcome::pieces.
@@ -146,6 +146,7 @@ class World {
 
   Snapshot snapshot;
   LcoreCounters counters;
+  std::unique_ptr<QuotaPool> quotas;  // WorldOptions::quotas
 
   struct Lcore {
     Lcore(const WorldOptions& options, LcoreCounters& counters, std::uint8_t number,
@@ -176,6 +177,7 @@ class World {
   void record(const std::vector<Frame>& frames, std::uint8_t port, bool from_host);
   void make_addresses(const WorldOptions& options);
   void make_services();
+  void make_quotas();
   void make_ways(const WorldOptions& options);
 
   WorldOptions options_;

@@ -64,6 +64,8 @@ LIMITED_HEADERS = {
 # Each lock-free word is a decision of its own: who writes it, who reads it.
 ATOMICS_ALLOWED = {
     "dataplane/state/counters.h": "one writer, relaxed readers",
+    "dataplane/state/quotas.h": "credits that lcores share, taken when a flow opens",
+    "dataplane/state/quotas.cpp": "credits that lcores share, taken when a flow opens",
     "dataplane/lcore/rcu.h": "the snapshot pointer",
     "dataplane/lcore/rcu.cpp": "the snapshot pointer",
     "dataplane/lcore/command.h": "a command's answer is complete",
@@ -81,7 +83,7 @@ ATOMICS_ALLOWED = {
     "controlplane/kubernetes/leader_election.h": "stop flag of its requests",
     "controlplane/kubernetes/cluster_writer.h": "stop flag of its requests",
     "controlplane/kubernetes/controller.h": "stop flag of its thread and of its requests",
-    "controlplane/kubernetes/cluster_state.h": "each kind's `listed`, and a counter",
+    "controlplane/kubernetes/cluster_state.h": "each kind's `synced` and `wants_list`, and a counter",
 }
 ATOMIC = re.compile(r"\batomic|__atomic_|__sync_|\brte_(atomic|smp_)|memory_order|\bvolatile\b")
 BANNED_ON_THE_PACKET_PATH = re.compile(

@@ -330,7 +330,7 @@ TEST(Convert, WhatProvidersMayHaveReachesTheModel) {
   v1::GatewayConfig message;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
     providers { name: "west" backend_ranges: "10.244.0.0/16"
-                quota { services: 1 addresses: 2 frontends: 3 }
+                quota { services: 1 addresses: 2 frontends: 3 flows: 7 snat_ports: 8 }
                 namespace_quotas { namespace: "shop"
                                    quota { services: 4 addresses: 5 frontends: 6 } } } )",
                                                             &message));
@@ -338,8 +338,9 @@ TEST(Convert, WhatProvidersMayHaveReachesTheModel) {
   const model::ProviderInput& provider = config.providers.at(0);
   EXPECT_EQ(provider.name, "west");
   EXPECT_EQ(provider.backend_ranges, std::vector<std::string>{"10.244.0.0/16"});
-  EXPECT_EQ(provider.quota, (model::Quota{1, 2, 3}));
-  EXPECT_EQ(provider.namespace_quotas, (std::vector<model::NamespaceQuota>{{"shop", {4, 5, 6}}}));
+  EXPECT_EQ(provider.quota, (model::Quota{1, 2, 3, {7, 8}}));
+  EXPECT_EQ(provider.namespace_quotas,
+            (std::vector<model::NamespaceQuota>{{"shop", {4, 5, 6, {}}}}));
 }
 
 }  // namespace

@@ -183,8 +183,8 @@ TEST(GetProviders, PrintsATable) {
   provider->set_name("cli");
   provider->set_revision(4);
   EXPECT_EQ(gateway.run({"get", "providers"}).out,
-            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
-            "cli    4          0          0           0\n");
+            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS   FLOWS   SNAT-PORTS\n"
+            "cli    4          0          0           0           -       -\n");
 }
 
 TEST(GetProviders, PrintsWhatIsUsedOfAQuotaAndWideOfItsNamespaces) {
@@ -196,17 +196,21 @@ TEST(GetProviders, PrintsWhatIsUsedOfAQuotaAndWideOfItsNamespaces) {
   provider->set_frontends(7);
   provider->mutable_quota()->set_services(10);
   provider->mutable_quota()->set_frontends(7);
+  provider->set_flows(40);
+  provider->mutable_quota()->set_flows(100);
+  provider->set_snat_ports(30);
   auto* shop = provider->add_namespaces();
   shop->set_namespace_("shop");
   shop->set_addresses(1);
   shop->mutable_quota()->set_addresses(4);
+  shop->mutable_quota()->set_snat_ports(5);
   EXPECT_EQ(gateway.run({"get", "providers"}).out,
-            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
-            "west   0          3/10       2           7/7\n");
+            "NAME   REVISION   SERVICES   ADDRESSES   FRONTENDS   FLOWS    SNAT-PORTS\n"
+            "west   0          3/10       2           7/7         40/100   30\n");
   EXPECT_EQ(gateway.run({"get", "providers", "-o", "wide"}).out,
-            "NAME   NAMESPACE   REVISION   SERVICES   ADDRESSES   FRONTENDS\n"
-            "west   <all>       0          3/10       2           7/7\n"
-            "west   shop        0          0          1/4         0\n");
+            "NAME   NAMESPACE   REVISION   SERVICES   ADDRESSES   FRONTENDS   FLOWS    SNAT-PORTS\n"
+            "west   <all>       0          3/10       2           7/7         40/100   30\n"
+            "west   shop        0          0          1/4         0           0        0/5\n");
 }
 
 TEST(GetPools, PrintsATableAndOneByName) {

@@ -207,6 +207,23 @@ TEST(Compile, ServicesWithTheSameSourceRangesShareThemAndOthersHaveNone) {
   EXPECT_EQ(world.at("192.0.2.3")->denied, nullptr);
 }
 
+TEST(Compile, EveryWayToAServiceCountsAgainstTheQuotasOfItsProviderAndNamespace) {
+  const TrafficQuotas quotas({{.name = "cli", .namespace_quotas = {{"default", {.services = 1}}}}});
+  Compiled world;
+  world.compiler = ServiceCompiler(
+      {64, 128}, 42, [](const IpAddress&) { return AddressFacts{}; }, quotas);
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  web.cluster_ips = {*parse_ip("10.96.0.1")};
+  web.options.source_ranges = {*parse_prefix("198.51.100.0/24")};
+  Service other = service("other", {"192.0.2.2"}, {endpoint("10.0.0.1")});
+  other.name.space = "shop";
+  world.put(web);
+  world.put(other);
+  EXPECT_EQ(world.at("192.0.2.1")->quotas, (QuotaIds{1, 2}));
+  EXPECT_EQ(world.at("10.96.0.1")->quotas, (QuotaIds{1, 2}));
+  EXPECT_EQ(world.at("192.0.2.2")->quotas, (QuotaIds{1, 0}));
+}
+
 TEST(Compile, AllAddressesOfAServiceLeadToItAndSourceRangesStayOffClusterOnes) {
   Compiled world;
   Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});

@@ -75,6 +75,31 @@ TEST(Providers, AllFaultsAreToldAtOnce) {
   EXPECT_EQ(faults.invalid.size(), 6U) << "the last range overlaps with both before it";
 }
 
+TEST(TrafficQuotas, CountOnInTheOrderOfTheConfiguration) {
+  Faults faults;
+  std::vector<ProviderInput> input = good();
+  input[0].quota.traffic = {.flows = 100, .snat_ports = 50};
+  input[0].namespace_quotas[1].quota.traffic = {.flows = 7};
+  const TrafficQuotas quotas(validate_providers(input, faults));
+  EXPECT_EQ(quotas.limits(), (std::vector<QuotaLimits>{{100, 50}, {}, {.flows = 7}, {}}));
+  EXPECT_EQ(quotas.of("west", "shop"), (QuotaIds{1, 2}));
+  EXPECT_EQ(quotas.of("west", "lab"), (QuotaIds{1, 3}));
+  EXPECT_EQ(quotas.of("west", "default"), (QuotaIds{1, 0}));
+  EXPECT_EQ(quotas.of("east", "shop"), (QuotaIds{4, 0}));
+  EXPECT_EQ(quotas.of("north", "shop"), QuotaIds{});
+}
+
+TEST(TrafficQuotas, MoreThanTheDataplaneCountsAreAFault) {
+  std::vector<ProviderInput> input{{.name = "west"}};
+  for (std::uint32_t i = 0; i < kQuotasMax; ++i) {
+    input[0].namespace_quotas.push_back({"n" + std::to_string(i), {.services = 1}});
+  }
+  Faults faults;
+  const auto providers = validate_providers(input, faults);
+  ASSERT_EQ(faults.invalid.size(), 1U);
+  EXPECT_EQ(faults.invalid[0].path, "providers");
+}
+
 std::vector<ProviderTerms> terms() {
   Faults faults;
   std::vector<ProviderInput> input{
