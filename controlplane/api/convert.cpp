@@ -156,7 +156,10 @@ void fill_spec(const model::Service& service, v1::ServiceSpec& spec) {
   for (const IpAddress& address : service.cluster_ips) {
     spec.add_cluster_ips(to_string(address));
   }
-  if (!service.cluster_ips.empty()) {
+  if (service.no_cluster_ip) {
+    spec.set_cluster_ip("None");
+    spec.add_cluster_ips("None");
+  } else if (!service.cluster_ips.empty()) {
     spec.set_cluster_ip(to_string(service.cluster_ips[0]));
   }
   for (const IpAddress& address : service.external_ips) {

@@ -174,8 +174,8 @@ bool Desired::leaves_vips(const Service& service) const {
 }
 
 bool Desired::leaves_cluster_ips(const Service& service) const {
-  return service.type != ServiceType::kExternalName && service.cluster_ips.empty() &&
-         !cluster_allocator_.pools().empty();
+  return service.type != ServiceType::kExternalName && !service.no_cluster_ip &&
+         service.cluster_ips.empty() && !cluster_allocator_.pools().empty();
 }
 
 // Why it has no address at all, whatever is free.

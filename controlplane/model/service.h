@@ -117,7 +117,8 @@ struct Endpoint {
   std::string hostname;
   std::string node_name;
   std::string zone;
-  std::map<std::string, std::uint16_t> ports;  // overrides of target_port, by port name; 0: not there
+  std::map<std::string, std::uint16_t>
+      ports;  // overrides of target_port, by port name; 0: not there
   std::uint16_t weight = 1;
   std::vector<std::pair<std::string, std::string>> labels{};  // sorted
 
@@ -199,6 +200,7 @@ struct Service {
   VipFields vip_fields;
   bool vips_chosen = false;            // by the gateway, from its pools
   std::vector<IpAddress> cluster_ips;  // given, or chosen by the gateway and then kept
+  bool no_cluster_ip = false;          // and none is to be chosen
   std::vector<IpAddress> external_ips;
   Pending pending;
   std::vector<Family> families;  // distinct, as they were given

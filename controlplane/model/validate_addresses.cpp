@@ -75,7 +75,8 @@ std::vector<IpAddress> check_addresses(const std::vector<std::string>& given,
   return addresses;
 }
 
-// Kubernetes' clusterIP is the first of its clusterIPs; "None" is a service without any.
+// Kubernetes' clusterIP is the first of its clusterIPs; "None" is a service without any. Here it
+// may have other addresses all the same: whoever brings a cluster's services may not expose these.
 void check_cluster_ips(const ServiceInput& input, const std::string& spec, Service& service,
                        Faults& faults) {
   std::vector<std::string> given = input.cluster_ips;
@@ -83,8 +84,15 @@ void check_cluster_ips(const ServiceInput& input, const std::string& spec, Servi
     given.push_back(input.cluster_ip);
   }
   if (!given.empty() && given[0] == "None") {
-    faults.add(spec + (input.cluster_ips.empty() ? ".clusterIP" : ".clusterIPs[0]"),
-               "a headless service has no address that could be served here; leave it out");
+    const std::string field = spec + (input.cluster_ips.empty() ? ".clusterIP" : ".clusterIPs[0]");
+    service.no_cluster_ip = true;
+    if (given.size() > 1) {
+      faults.add(spec + ".clusterIPs[1]",
+                 "'" + given[1] + "' beside 'None'; leave one of them out");
+    } else if (service.type == ServiceType::kClusterIp && input.external_ips.empty()) {
+      faults.add(field,
+                 "a headless service has no address that could be served here; leave it out");
+    }
     return;
   }
   if (!input.cluster_ip.empty() && !input.cluster_ips.empty() &&

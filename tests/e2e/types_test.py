@@ -73,6 +73,16 @@ def test_a_cluster_address_that_is_named_is_the_one(typed, gateway):
     assert "unchanged" in again.stdout, "one that is not named any more is kept, as in Kubernetes"
 
 
+def test_a_service_with_other_addresses_may_have_none_of_the_range(typed, gateway):
+    gateway.apply(manifest("web", externalIPs=[EXTERNAL], clusterIP="None"))
+    assert fetch(typed, EXTERNAL).returncode == 0
+    assert gateway.ctl("get svc web").stdout.splitlines()[1].split()[2:4] == ["None", EXTERNAL]
+    again = gateway.ctl("apply", "-f", "-", input=gateway.ctl("get svc web -o yaml").stdout)
+    assert "unchanged" in again.stdout
+    headless = gateway.apply(manifest("web", clusterIP="None"), check=False)
+    assert headless.returncode == 1 and "spec.clusterIP" in headless.stderr
+
+
 def test_an_external_address_is_served_beside_the_cluster_address(typed, gateway):
     gateway.apply(manifest("web", externalIPs=[EXTERNAL]))
     cluster = shown(gateway, "web")["spec"]["clusterIPs"][0]

@@ -290,6 +290,21 @@ TEST(Assign, EveryServiceGetsAClusterAddressWhereThereAreRanges) {
   EXPECT_EQ(gateway.cluster_of("c"), "10.96.0.0");
 }
 
+TEST(Assign, AServiceThatWantsNoClusterAddressHasNone) {
+  Gateway gateway({pool("lb", {"203.0.113.0/24"})}, "10.96.0.0/30");
+  Service without = service("a");
+  without.no_cluster_ip = true;
+  ASSERT_TRUE(gateway.apply({without}));
+  EXPECT_EQ(gateway.cluster_of("a"), "");
+  EXPECT_EQ(gateway.vips_of("a"), "203.0.113.0");
+  ASSERT_TRUE(gateway.apply({service("a")}));
+  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0");
+  ASSERT_TRUE(gateway.apply({without}));
+  EXPECT_EQ(gateway.cluster_of("a"), "") << "given back";
+  ASSERT_TRUE(gateway.apply({cluster_service("b")}));
+  EXPECT_EQ(gateway.cluster_of("b"), "10.96.0.0");
+}
+
 TEST(Assign, AClusterAddressIsOfTheRangesAndOneServices) {
   Gateway gateway({}, "10.96.0.0/30");
   Service asking_one = cluster_service("a");

@@ -52,7 +52,18 @@ const std::vector<Case>& wrong_services() {
          s.source_ranges = {"10.0.0.0/8"};
        },
        "s.spec.loadBalancerSourceRanges"},
-      {"a headless service", [](auto& s) { s.cluster_ip = "None"; }, "s.spec.clusterIP"},
+      {"a headless service",
+       [](auto& s) {
+         s.type = "ClusterIP";
+         s.load_balancer_ips.clear();
+         s.cluster_ip = "None";
+       },
+       "s.spec.clusterIP"},
+      {"no cluster address, and one",
+       [](auto& s) {
+         s.cluster_ips = {"None", "10.96.0.1"};
+       },
+       "s.spec.clusterIPs[1]"},
       {"two cluster addresses that differ",
        [](auto& s) {
          s.cluster_ip = "10.96.0.1";
