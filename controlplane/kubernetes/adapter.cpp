@@ -17,6 +17,8 @@ namespace {
 // another proxy has to be let go.
 constexpr const char* kSlices = "!service.kubernetes.io/headless";
 
+constexpr std::chrono::seconds kFirstTry{2};
+
 // Distinct for each process, and readable.
 std::string identity_of_process() {
   char host[256] = "";
@@ -72,6 +74,7 @@ Adapter::Adapter(const Settings& settings, const ClusterAccess& access)
           },
           [this] { return ask_pools(); },
           [this](std::size_t gateway) { return senders_[gateway]->counts().in_step; },
+          [this](std::size_t gateway) { return senders_[gateway]->counts().announces; },
           [this] { return known_routes(); },
           [this](const ServiceName& name) { return ask_forwarding_mode(name); }, health_.get()});
   for (std::size_t gateway = 0; gateway < gateways_.size(); ++gateway) {
@@ -84,7 +87,10 @@ Adapter::Adapter(const Settings& settings, const ClusterAccess& access)
                             .name = lease_name_of(settings_),
                             .identity = identity};
   election_ = std::make_unique<LeaderElection>(
-      lease, access_, credentials_, [this](bool leads) { controller_->set_leads(leads); });
+      lease, access_, credentials_,
+      [this](auto leads, auto until) { controller_->set_leads(leads, until); });
+  // Whoever leads from the start need not list the services twice (Controller::take_over).
+  election_->await_first_try(kFirstTry);
   const auto reflect = [this](const char* what, const char* path, const char* selector,
                               ObjectSink& sink) {
     reflectors_.push_back(std::make_unique<Reflector>(

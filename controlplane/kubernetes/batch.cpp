@@ -64,24 +64,39 @@ bool is_about_services(const client::Error& error) {
   }
 }
 
-std::vector<std::size_t> culprits(const client::Error& error, const Batch& batch) {
-  constexpr std::string_view kUpsert = "upsert[";
+namespace {
+
+// The places that violations name as "LIST[PLACE]...", below `end`: in their order, each once.
+std::vector<std::size_t> places_in(const client::Error& error, std::string_view list,
+                                   std::size_t end) {
   std::vector<std::size_t> places;
   for (const client::FieldViolation& violation : error.violations) {
-    const std::string& field = violation.field;
+    const std::string_view field = violation.field;
     std::size_t place = 0;
-    if (field.starts_with(kUpsert) &&
-        absl::SimpleAtoi(field.substr(kUpsert.size(), field.find(']') - kUpsert.size()), &place) &&
-        place < batch.upserts.size()) {
-      places.push_back(place);
+    if (field.starts_with(list) && field.substr(list.size()).starts_with('[')) {
+      const std::string rest(field.substr(list.size() + 1));
+      if (absl::SimpleAtoi(rest.substr(0, rest.find(']')), &place) && place < end) {
+        places.push_back(place);
+      }
     }
-  }
-  if (places.empty() && batch.upserts.size() == 1 && batch.gone.empty()) {
-    places.push_back(0);
   }
   std::sort(places.begin(), places.end());
   places.erase(std::unique(places.begin(), places.end()), places.end());
   return places;
+}
+
+}  // namespace
+
+std::vector<std::size_t> culprits(const client::Error& error, const Batch& batch) {
+  std::vector<std::size_t> places = places_in(error, "upsert", batch.upserts.size());
+  if (places.empty() && batch.upserts.size() == 1 && batch.gone.empty()) {
+    places.push_back(0);
+  }
+  return places;
+}
+
+std::vector<std::size_t> gone_already(const client::Error& error, const Batch& batch) {
+  return places_in(error, "delete", batch.gone.size());
 }
 
 std::string refusal_of(const client::Error& error, std::size_t place) {

@@ -43,6 +43,8 @@ struct Batch {
 [[nodiscard]] bool is_about_services(const client::Error& error);
 // Which upserts of the batch the answer is about, in their order; empty: it does not say.
 [[nodiscard]] std::vector<std::size_t> culprits(const client::Error& error, const Batch& batch);
+// Which deletions the answer says are of nothing, in their order.
+[[nodiscard]] std::vector<std::size_t> gone_already(const client::Error& error, const Batch& batch);
 // What the answer says of the upsert at `place`; never empty.
 [[nodiscard]] std::string refusal_of(const client::Error& error, std::size_t place);
 

@@ -15,10 +15,10 @@ ServiceName service_of(const EndpointSlice& slice) {
 
 // Whether anything that is read of it differs; a node's heartbeats change the rest.
 bool are_alike(const Node& one, const Node& other) {
-  return std::tie(one.meta.labels, one.meta.deleting, one.internal_ips, one.pod_cidrs,
-                  one.to_be_deleted) == std::tie(other.meta.labels, other.meta.deleting,
-                                                 other.internal_ips, other.pod_cidrs,
-                                                 other.to_be_deleted);
+  return std::tie(one.meta.labels, one.meta.deleting, one.internal_ips, one.external_ips,
+                  one.pod_cidrs, one.to_be_deleted) ==
+         std::tie(other.meta.labels, other.meta.deleting, other.internal_ips, other.external_ips,
+                  other.pod_cidrs, other.to_be_deleted);
 }
 
 }  // namespace
@@ -52,6 +52,29 @@ std::vector<ServiceName> ClusterState::service_names() const {
     names.push_back(name);
   }
   return names;
+}
+
+bool ClusterState::are_services_listed_since(std::chrono::steady_clock::time_point since) {
+  return services_.is_listed_since(since);
+}
+
+bool ClusterState::Sink::is_listed_since(Clock::time_point since) {
+  const std::lock_guard lock(state_.mutex_);
+  wants_list_ = listed_ < since && begun_ < since;  // else it is under way
+  return listed_ >= since;
+}
+
+void ClusterState::Sink::begin_list() {
+  ++list_;
+  const std::lock_guard lock(state_.mutex_);
+  wants_list_ = false;
+  begun_ = Clock::now();
+}
+
+void ClusterState::Sink::ended() {
+  synced_ = true;
+  const std::lock_guard lock(state_.mutex_);
+  listed_ = begun_;
 }
 
 void ClusterState::Sink::tell(std::vector<ServiceName> changed) {
@@ -116,7 +139,7 @@ void ClusterState::ServiceSink::end_list() {
       state_.service_.erase(name);
     }
   }
-  synced_ = true;
+  ended();
   state_.changed_(gone);
 }
 
@@ -198,7 +221,7 @@ void ClusterState::SliceSink::end_list() {
       state_.slice_.erase(at);
     }
   }
-  synced_ = true;
+  ended();
   state_.changed_(changed);
 }
 
@@ -213,6 +236,7 @@ void ClusterState::NodeSink::publish() {
 }
 
 void ClusterState::NodeSink::begin_list() {
+  Sink::begin_list();
   listing_ = true;
   seen_.clear();
 }
@@ -245,8 +269,8 @@ void ClusterState::NodeSink::remove(std::string_view json) {
 void ClusterState::NodeSink::end_list() {
   std::erase_if(present_, [this](const auto& item) { return !seen_.contains(item.first); });
   listing_ = false;
-  synced_ = true;
   publish();
+  ended();
   state_.changed_({});
 }
 

@@ -9,6 +9,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,9 @@ class ClusterState {
 
   // All three kinds have been listed: there was no half view before (KUBERNETES.md 2.9).
   [[nodiscard]] bool is_synced() const;
+  // Whether the services come from a list that began at `since` or later, and what followed it: a
+  // watch can be silent for long. If not, they are listed anew.
+  bool are_services_listed_since(std::chrono::steady_clock::time_point since);
   [[nodiscard]] ServiceView view(const ServiceName& name) const;
   [[nodiscard]] std::shared_ptr<const Nodes> all_nodes() const;
   [[nodiscard]] std::vector<ServiceName> service_names() const;
@@ -44,6 +48,7 @@ class ClusterState {
   [[nodiscard]] std::uint64_t undecodable() const { return undecodable_; }
 
  private:
+  using Clock = std::chrono::steady_clock;
   template <typename Object>
   struct Held {
     std::shared_ptr<const Object> object;
@@ -54,10 +59,13 @@ class ClusterState {
   class Sink : public ObjectSink {
    public:
     explicit Sink(ClusterState& state) : state_(state) {}
-    void begin_list() override { ++list_; }
+    void begin_list() override;
+    [[nodiscard]] const std::atomic<bool>& wants_list() const override { return wants_list_; }
     [[nodiscard]] bool is_synced() const { return synced_; }
+    bool is_listed_since(Clock::time_point since);
 
    protected:
+    void ended();  // a list
     void tell(std::vector<ServiceName> changed);
     void report(const char* kind, std::string_view json);
 
@@ -65,6 +73,10 @@ class ClusterState {
     Decoder decoder_;
     std::uint64_t list_ = 0;
     std::atomic<bool> synced_{false};
+    std::atomic<bool> wants_list_{false};
+    // Under the state's lock: when the list that is under way began, and the last whole one.
+    Clock::time_point begun_{};
+    Clock::time_point listed_{};
   };
   class ServiceSink final : public Sink {
    public:

@@ -196,6 +196,8 @@ bool ClusterWriter::is_settled(const Service& service, const WantedStatus& wante
           at->second.status == status_text(wanted));
 }
 
+// A 403 for want of the right is for all of them; any other is an admission webhook's, about this
+// one. The words are the API server's own (apiserver, ForbiddenStatusError).
 ClusterWriter::Written ClusterWriter::patch(const Service& service, const std::string& sub,
                                             const std::string& body, std::string* answer) {
   HttpResponse response = http_.send({.method = "PATCH",
@@ -214,9 +216,11 @@ ClusterWriter::Written ClusterWriter::patch(const Service& service, const std::s
   spdlog::warn("service {}: {}", to_string(service.meta.name),
                response.fault.empty() ? std::to_string(response.status) + " " + response.body
                                       : response.fault);
-  const bool is_servers = response.status == 0 || response.status == 401 ||
-                          response.status == 403 || response.status == 429 ||
-                          response.status >= 500 || !response.fault.empty();
+  const bool lacks_right =
+      response.status == 403 && response.body.find("cannot patch resource") != std::string::npos;
+  const bool is_servers = response.status == 0 || response.status == 401 || lacks_right ||
+                          response.status == 429 || response.status >= 500 ||
+                          !response.fault.empty();
   retry_after_ = response.retry_after.value_or(std::chrono::seconds(0));
   return is_servers ? Written::kRefusedNow : Written::kFailed;
 }

@@ -35,7 +35,7 @@ std::optional<IpAddress> address_of(const std::string& frontend) {
 
 }  // namespace
 
-Controller::Controller(const Settings& settings, std::string identity, const ClusterState& state,
+Controller::Controller(const Settings& settings, std::string identity, ClusterState& state,
                        const ClusterAccess& access, Credentials& credentials, Outside outside)
     : settings_(settings),
       state_(state),
@@ -84,11 +84,16 @@ void Controller::sent(std::size_t gateway, const std::vector<Sent>& sent, bool a
         dirty_.insert(name);
       }
     };
+    absl::flat_hash_map<ServiceName, AtGateway> left;  // of which the gateway has nothing now
     if (all) {
-      for (const auto& [name, at] : known) {
-        look_at(name);
+      left = known;
+      for (const Sent& each : sent) {
+        left.erase(each.name);
       }
-      known.clear();
+      for (const auto& [name, at] : left) {
+        look_at(name);
+        known.erase(name);
+      }
     }
     for (const Sent& each : sent) {
       const auto before = known.find(each.name);
@@ -111,10 +116,14 @@ void Controller::sent(std::size_t gateway, const std::vector<Sent>& sent, bool a
   wake_.notify_all();
 }
 
-void Controller::set_leads(bool leads) {
+void Controller::set_leads(LeaderElection::Leads leads, Clock::time_point until) {
   {
     const std::lock_guard lock(mutex_);
-    leads_ = leads;
+    leads_ = leads != LeaderElection::Leads::kNot;
+    leads_until_ = until;
+    if (leads == LeaderElection::Leads::kFirst) {
+      took_over_ = Clock::now();
+    }
   }
   wake_.notify_all();
 }
@@ -162,12 +171,13 @@ bool Controller::leads() const {
 
 bool Controller::still_leads() const {
   const std::lock_guard lock(mutex_);
-  return leads_ && !stop_;
+  return leads_ && Clock::now() < leads_until_ && !stop_;
 }
 
 // False: it is time to stop.
 bool Controller::await_work(Names& names) {
   bool leads = false;
+  bool is_another = false;  // than the one that was led last
   {
     std::unique_lock lock(mutex_);
     const bool pauses = Clock::now() < paused_until_;
@@ -175,6 +185,7 @@ bool Controller::await_work(Names& names) {
       return stop_ || (led_ && !leads_) || (led_ && !pauses && !dirty_.empty());
     });
     leads = leads_;
+    is_another = took_over_.has_value();
     if (!leads) {
       dirty_.clear();  // who takes over looks at all of them
     } else if (led_ && !pauses) {
@@ -184,10 +195,11 @@ bool Controller::await_work(Names& names) {
   if (stop_) {
     return false;
   }
+  if (led_ && (!leads || is_another)) {
+    step_down();
+  }
   if (leads && !led_ && state_.is_synced()) {
     take_over();
-  } else if (!leads && led_) {
-    step_down();
   }
   take_due(names);
   return true;
@@ -208,15 +220,27 @@ void Controller::take_due(Names& names) {
   }
 }
 
-// Before anything is chosen, all that has an address already keeps it.
+// Before anything is chosen, all that has an address already keeps it. The holder before may have
+// given some a moment ago, and a watch can be silent for minutes: so a list comes first. Where
+// there was no other, what was given here is known better than by any list.
 void Controller::take_over() {
-  addresses_ = Addresses(settings_.provider);
+  std::optional<Clock::time_point> since;
+  {
+    const std::lock_guard lock(mutex_);
+    since = took_over_;
+  }
+  if (since) {
+    if (!state_.are_services_listed_since(*since)) {
+      return;
+    }
+    addresses_ = Addresses(settings_.provider);
+  }
   pools_asked_ = {};
   pools_.reset();
   if (!refresh_pools()) {
     return;  // no gateway answers, so nobody knows which addresses there are
   }
-  const std::vector<ServiceName> names = state_.service_names();
+  std::vector<ServiceName> names = state_.service_names();
   for (const ServiceName& name : names) {
     const ServiceView view = state_.view(name);
     if (view.service != nullptr && claim_of(*view.service, settings_.translate) == Claim::kOurs) {
@@ -228,6 +252,12 @@ void Controller::take_over() {
   {
     const std::lock_guard lock(mutex_);
     assigns_ = true;
+    if (took_over_ == since) {
+      took_over_.reset();
+    }
+    for (const auto& [name, vips] : vips_) {  // of some that are gone by now
+      names.push_back(name);
+    }
     dirty_.insert(names.begin(), names.end());
   }
   outside_.addressed(names);
@@ -306,7 +336,7 @@ void Controller::reconcile(const ServiceName& name) {
 // A service that has no VIP of ours can still be refused, and have annotations.
 void Controller::tell_of_served(const ServiceView& view) {
   std::vector<Finding> findings = translated(view, {}).findings;
-  acknowledged(view.service->meta.name, {}, false, findings);
+  acknowledged(*view.service, {}, false, findings);
   tell(*view.service, std::move(findings));
 }
 
@@ -317,11 +347,19 @@ void Controller::set_up(const ServiceView& view) {
     return;  // what was written comes back as a change
   }
   std::vector<Finding> findings;
-  const std::vector<IpAddress> requested = requested_vips(service, findings);
-  const std::vector<IpAddress> vips = give_addresses(service, requested, findings);
+  const auto requested = requested_vips(service, findings);
+  // Whose request cannot be read keeps what it has, and gets nothing else.
+  std::vector<IpAddress> vips =
+      requested ? give_addresses(service, *requested, findings) : addresses_.of(service.meta.name);
   const Translation translation = translated(view, vips);
+  if (translation.service) {  // one of another family than the service's has been left out
+    const auto& served = translation.service->spec().load_balancer_ips();
+    std::erase_if(vips, [&](const IpAddress& vip) {
+      return std::find(served.begin(), served.end(), sluice::to_string(vip)) == served.end();
+    });
+  }
   findings.insert(findings.end(), translation.findings.begin(), translation.findings.end());
-  const Ack ack = acknowledged(service.meta.name, vips, requested.empty(), findings);
+  const Ack ack = acknowledged(service, vips, requested && requested->empty(), findings);
   write_status(service, vips, ack, translation.port_errors);
   tell_of_delivery(service, translation.delivery);
   tell(service, std::move(findings));
@@ -405,12 +443,15 @@ bool Controller::is_served(const ServiceName& name, const std::vector<IpAddress>
   });
 }
 
-// One gateway that serves it is enough, if none refuses it.
-Controller::Ack Controller::acknowledged(const ServiceName& name,
-                                         const std::vector<IpAddress>& vips, bool may_choose,
-                                         std::vector<Finding>& findings) {
-  Ack ack = Ack::kWaiting;
+// One gateway that serves it is enough, if none refuses it. And if one does, what its status says
+// already stays, for as long as another gateway serves it: that one may be full, or come late.
+Controller::Ack Controller::acknowledged(const Service& service, const std::vector<IpAddress>& vips,
+                                         bool may_choose, std::vector<Finding>& findings) {
+  const ServiceName& name = service.meta.name;
+  const bool holds = !vips.empty() && vips_in_status(service) == vips && is_served(name, vips);
+  Ack ack = holds ? Ack::kServed : Ack::kWaiting;
   std::optional<IpAddress> taken;
+  bool is_silent = false;  // at a gateway that serves it
   {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < at_gateway_.size(); ++i) {
@@ -420,17 +461,24 @@ Controller::Ack Controller::acknowledged(const ServiceName& name,
       }
       if (!at->second.refusal.empty()) {
         findings.push_back({"GatewayRefused", settings_.gateways[i] + ": " + at->second.refusal});
-        if (may_choose && !at->second.owner.starts_with(settings_.provider + ":")) {
+        if (may_choose && !holds && !at->second.owner.starts_with(settings_.provider + ":")) {
           taken = address_of(at->second.resource);
         }
         // What it had before may go on there in its last good form.
-        if (vips.empty() || !has_all(at->second.vips, vips)) {
+        if (!holds && (vips.empty() || !has_all(at->second.vips, vips))) {
           ack = Ack::kRefused;
         }
       } else if (ack == Ack::kWaiting && !vips.empty() && has_all(at->second.vips, vips)) {
-        ack = Ack::kServed;
+        ack = outside_.announces(i) ? Ack::kServed : ack;
+        is_silent = true;
       }
     }
+  }
+  if (ack == Ack::kWaiting && is_silent) {
+    findings.push_back({"GatewayStandby",
+                        "the gateways that serve it are standby or drain, and announce nothing; it "
+                        "gets its address once one is active"});
+    again(name, kAfterStale);
   }
   // It is somebody else's at the gateway: one that was chosen is chosen no more.
   if (taken && std::find(vips.begin(), vips.end(), *taken) != vips.end() &&

@@ -12,6 +12,7 @@
 #include "controlplane/kubernetes/cluster_writer.h"
 #include "controlplane/kubernetes/gateway_routes.h"
 #include "controlplane/kubernetes/gateway_sender.h"
+#include "controlplane/kubernetes/leader_election.h"
 #include "controlplane/kubernetes/node_health_view.h"
 #include "controlplane/kubernetes/settings.h"
 
@@ -37,6 +38,8 @@ class Controller {
     std::function<std::optional<std::vector<model::AddressPool>>()> pools;
     // Whether a gateway has all that it was sent; by its number.
     std::function<bool(std::size_t gateway)> in_step;
+    // Whether it tells the network where the addresses are; by its number.
+    std::function<bool(std::size_t gateway)> announces;
     // Of the first gateway that has told its routes; null: none has. May be empty.
     std::function<std::shared_ptr<const GatewayRoutes>()> routes{};
     // "FULL_NAT" or "DNAT", as the gateways carry a service that they serve; empty: none of them
@@ -44,7 +47,7 @@ class Controller {
     std::function<std::string(const ServiceName&)> forwarding_mode{};
     const NodeHealth* health = nullptr;  // null: nodes are not asked
   };
-  Controller(const Settings& settings, std::string identity, const ClusterState& state,
+  Controller(const Settings& settings, std::string identity, ClusterState& state,
              const ClusterAccess& access, Credentials& credentials, Outside outside);
   ~Controller();
   Controller(const Controller&) = delete;
@@ -56,7 +59,8 @@ class Controller {
   // Any thread.
   void changed(const std::vector<ServiceName>& names);
   void sent(std::size_t gateway, const std::vector<Sent>& sent, bool all);
-  void set_leads(bool leads);
+  // Until then, unless it is told again.
+  void set_leads(LeaderElection::Leads leads, std::chrono::steady_clock::time_point until);
   [[nodiscard]] bool leads() const;
   // As assigned here, or, without the Lease, as the cluster's status has it.
   [[nodiscard]] std::vector<IpAddress> vips_of(const Service& service) const;
@@ -92,7 +96,7 @@ class Controller {
                                         const std::vector<IpAddress>& requested,
                                         std::vector<Finding>& findings);
   // `may_choose`: its addresses are not those that it asked for.
-  Ack acknowledged(const ServiceName& name, const std::vector<IpAddress>& vips, bool may_choose,
+  Ack acknowledged(const Service& service, const std::vector<IpAddress>& vips, bool may_choose,
                    std::vector<Finding>& findings);
   void write_status(const Service& service, const std::vector<IpAddress>& vips, Ack ack,
                     const std::vector<PortError>& errors);
@@ -104,7 +108,7 @@ class Controller {
   void after(ClusterWriter::Written written, const ServiceName& name);
 
   const Settings settings_;
-  const ClusterState& state_;
+  ClusterState& state_;
   const Outside outside_;
   std::atomic<bool> stop_{false};
 
@@ -112,6 +116,10 @@ class Controller {
   std::condition_variable wake_;
   Names dirty_;
   bool leads_ = false;
+  Clock::time_point leads_until_{};
+  // Since when others may not write any more; what is known of the cluster has to be as new. None:
+  // nobody else has written.
+  std::optional<Clock::time_point> took_over_;
   bool assigns_ = false;  // vips_ is what counts
   absl::flat_hash_map<ServiceName, std::vector<IpAddress>> vips_;
   std::vector<absl::flat_hash_map<ServiceName, AtGateway>> at_gateway_;

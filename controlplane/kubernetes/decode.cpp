@@ -379,12 +379,15 @@ std::optional<Node> Decoder::node(std::string_view json) {
       return;
     }
     reader.for_each(*status, "addresses", [&](const Element& element) {
-      if (!reader.is_object(element, "status.addresses") ||
-          reader.text(element, "type") != "InternalIP") {
+      if (!reader.is_object(element, "status.addresses")) {
         return;
       }
-      if (const auto address = parse_ip(reader.text(element, "address"))) {
+      const std::string_view type = reader.text(element, "type");
+      const auto address = parse_ip(reader.text(element, "address"));
+      if (address && type == "InternalIP") {
         node.internal_ips.push_back(*address);
+      } else if (address && type == "ExternalIP") {
+        node.external_ips.push_back(*address);
       }
     });
   });

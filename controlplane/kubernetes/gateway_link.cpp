@@ -47,6 +47,12 @@ std::optional<std::uint64_t> GatewayLink::ask_revision() {
   return 0;
 }
 
+bool GatewayLink::ask_announces() {
+  v1::GatewayStatus response;
+  return call(&Gateway::GetStatus, kAskDeadline, v1::GetStatusRequest{}, response).ok() &&
+         response.role() != "standby" && !response.draining();
+}
+
 std::optional<std::int64_t> GatewayLink::ask_started() {
   v1::GatewayStatus response;
   if (!call(&Gateway::GetStatus, kAskDeadline, v1::GetStatusRequest{}, response).ok()) {

@@ -58,6 +58,8 @@ class GatewayLink {
 
   // Of the provider there, 0 before its first write; nothing when the gateway does not answer.
   std::optional<std::uint64_t> ask_revision();
+  // Whether it tells the network where addresses are; not when it does not answer.
+  bool ask_announces();
   // When the gateway's process was started, in some unit; nothing when it does not say.
   std::optional<std::int64_t> ask_started();
 

@@ -16,6 +16,12 @@ constexpr std::chrono::milliseconds kLostPause{500};
 constexpr std::chrono::milliseconds kLostPauseMax{5'000};
 // In step for so long, a gateway is not one that has to be told everything again and again.
 constexpr std::chrono::seconds kSteady{10};
+// Other adapters send what they see of the same cluster, so a write of theirs is mostly one of the
+// same. What it may have made worse is mended soon, and ever more seldom if it goes on.
+constexpr std::chrono::milliseconds kComparePause{500};
+constexpr std::chrono::milliseconds kComparePauseMax{60'000};
+constexpr std::chrono::minutes kAlone{2};
+constexpr int kRevisionTries = 3;
 // A gateway that has too many writes waiting, or no room. Both are waited for once in a turn, and
 // not for each part of a batch.
 constexpr std::chrono::milliseconds kFullPause{100};
@@ -141,6 +147,10 @@ GatewaySender::Outcome GatewaySender::keep_in_step(const Names& dirty) {
     return Outcome::kDone;
   }
   polled_ = now;
+  if (compare_at_ && now >= *compare_at_) {
+    return send_all();
+  }
+  ask_announces();
   if (!is_as_left() || !routing_.ask() || send_changes({}) == Outcome::kLost ||
       retry_refused() == Outcome::kLost) {
     return Outcome::kLost;
@@ -238,6 +248,9 @@ GatewaySender::Outcome GatewaySender::write(Batch batch) {
       link_.pause(kFullPause);
       continue;  // when it is time to stop, the next call says so
     }
+    if (drop_gone(batch, *error)) {
+      continue;
+    }
     if (!is_about_services(*error) || batch.upserts.empty()) {
       link_.lost(*error);
       return Outcome::kLost;
@@ -253,7 +266,7 @@ GatewaySender::Outcome GatewaySender::write(Batch batch) {
     drop(batch, places, *error);
   }
   if (batch.empty()) {
-    return Outcome::kDone;  // all of it is refused
+    return Outcome::kDone;  // all of it is refused, or gone already
   }
   {
     const std::lock_guard lock(mutex_);
@@ -292,6 +305,23 @@ void GatewaySender::drop(Batch& batch, const std::vector<std::size_t>& places,
   report_(sent, false);
 }
 
+// Another has deleted them before. True: there were such.
+bool GatewaySender::drop_gone(Batch& batch, const client::Error& error) {
+  if (error.code != grpc::StatusCode::NOT_FOUND) {
+    return false;
+  }
+  std::vector<Sent> sent;
+  const std::vector<std::size_t> places = gone_already(error, batch);
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    const ServiceName& name = batch.gone[*place];
+    has_.erase(name);
+    sent.push_back({.name = name});
+    batch.gone.erase(batch.gone.begin() + static_cast<std::ptrdiff_t>(*place));
+  }
+  report_(sent, false);
+  return !places.empty();
+}
+
 bool GatewaySender::forget_refusal(const ServiceName& name) {
   reports_.refused(name, "");
   return refused_.erase(name) > 0;
@@ -316,17 +346,27 @@ void GatewaySender::settle(const Batch& batch, bool all) {
 // has gone since: it may come back without it.
 std::optional<client::Error> GatewaySender::apply(v1::ApplyRequest& request) {
   request.set_provider(settings_.provider);
-  if (revision_ && !request.replace() && wanted_.decides()) {
-    request.set_expected_revision(*revision_);
+  client::Error error;
+  for (int tries = 0; tries < kRevisionTries; ++tries) {
+    if (revision_ && !request.replace() && wanted_.decides()) {
+      request.set_expected_revision(*revision_);
+    }
+    v1::ApplyResponse response;
+    const grpc::Status status =
+        link_.call(&GatewayLink::Gateway::Apply, settings_.deadline, request, response);
+    if (status.ok()) {
+      revision_ = response.revision();
+      return std::nullopt;
+    }
+    error = client::error_of(status);
+    const auto now = error.code == grpc::StatusCode::ABORTED && request.has_expected_revision()
+                         ? link_.ask_revision()
+                         : std::nullopt;
+    if (!now || *now < *revision_) {
+      break;
+    }
+    note_another(*now);
   }
-  v1::ApplyResponse response;
-  const grpc::Status status =
-      link_.call(&GatewayLink::Gateway::Apply, settings_.deadline, request, response);
-  if (status.ok()) {
-    revision_ = response.revision();
-    return std::nullopt;
-  }
-  client::Error error = client::error_of(status);
   if (error.is_committed_not_confirmed()) {
     spdlog::warn("{}: {}", settings_.gateway, error.message);
     revision_ = link_.ask_revision();
@@ -343,8 +383,8 @@ bool GatewaySender::is_as_left() {
   if (!revision) {
     return false;
   }
-  if (revision_ && *revision > *revision_ && !wanted_.decides()) {
-    revision_ = revision;  // another adapter has written, which knows better
+  if (revision_ && *revision > *revision_) {
+    note_another(*revision);
   }
   if (revision_ && *revision != *revision_) {
     spdlog::warn("{}: it is at revision {} and was left at {}; all is sent again",
@@ -352,6 +392,21 @@ bool GatewaySender::is_as_left() {
     return false;
   }
   return true;
+}
+
+// Whoever decides has all compared; to the others it is the one who knows better.
+void GatewaySender::note_another(std::uint64_t revision) {
+  revision_ = revision;
+  if (!wanted_.decides() || compare_at_) {
+    return;
+  }
+  const auto now = steady_clock::now();
+  compare_pause_ = now - another_wrote_ >= kAlone ? kComparePause
+                                                  : std::min(compare_pause_ * 2, kComparePauseMax);
+  another_wrote_ = now;
+  compare_at_ = now + compare_pause_;
+  spdlog::info("{}: another has written as this provider; all is compared in {} ms",
+               settings_.gateway, compare_pause_.count());
 }
 
 GatewaySender::Outcome GatewaySender::retry_refused() {
@@ -369,6 +424,12 @@ GatewaySender::Outcome GatewaySender::retry_refused() {
   retry_at_ =
       ended + std::max<steady_clock::duration>(settings_.again, (ended - begun) * kRetryShare);
   return outcome;
+}
+
+void GatewaySender::ask_announces() {
+  const bool announces = link_.ask_announces();
+  const std::lock_guard lock(mutex_);
+  counts_.announces = announces;
 }
 
 // For people, after the writes, and given up for the next one's sake: what is not told now is told

@@ -88,6 +88,7 @@ class GatewaySender {
     std::uint64_t deletes = 0;
     std::uint64_t refused = 0;  // services that are refused at present
     bool in_step = false;       // the gateway has all that is wanted but those
+    bool announces = false;     // no standby, and it does not drain
   };
   [[nodiscard]] Counts counts() const;
 
@@ -115,7 +116,10 @@ class GatewaySender {
   std::optional<client::Error> apply(v1::ApplyRequest& request);
   bool is_as_left();
   Outcome retry_refused();
+  void note_another(std::uint64_t revision);
+  bool drop_gone(Batch& batch, const client::Error& error);
   void tell_reports();
+  void ask_announces();
 
   const SenderSettings settings_;
   const Wanted wanted_;
@@ -143,7 +147,11 @@ class GatewaySender {
   std::chrono::steady_clock::time_point polled_{};
   std::chrono::steady_clock::time_point retry_at_{};  // what is refused
   std::chrono::milliseconds lost_pause_{0};
-  int full_tries_ = 0;  // left in this turn
+  // When all is sent again because another has written; none: nobody has.
+  std::optional<std::chrono::steady_clock::time_point> compare_at_;
+  std::chrono::milliseconds compare_pause_{0};
+  std::chrono::steady_clock::time_point another_wrote_{};  // when that was found out last
+  int full_tries_ = 0;                                     // left in this turn
   ServiceReports reports_;
   bool takes_reports_ = true;  // false: the gateway is too old
   std::chrono::steady_clock::time_point report_at_{};

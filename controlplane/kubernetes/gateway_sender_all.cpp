@@ -16,6 +16,7 @@ GatewaySender::Outcome GatewaySender::send_all() {
   if (!link_.ask_revision()) {
     return Outcome::kLost;  // before all is translated for nobody
   }
+  ask_announces();
   routing_.start_over();
   if (!routing_.set(wanted_.routes(), wanted_.decides()) || !routing_.ask()) {
     return Outcome::kLost;
@@ -24,6 +25,7 @@ GatewaySender::Outcome GatewaySender::send_all() {
   has_.clear();
   refused_.clear();
   revision_.reset();
+  compare_at_.reset();
   reports_.start_over();
   takes_reports_ = true;
   report_at_ = {};

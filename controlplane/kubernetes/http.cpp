@@ -78,6 +78,7 @@ struct HttpClient::Transfer {
   const Sink& sink;
   const std::atomic<bool>& stop;
   std::chrono::milliseconds silence_max;
+  const std::atomic<bool>* cut;
   HttpResponse response{};
   steady_clock::time_point heard = steady_clock::now();
   bool ended_by_sink = false;
@@ -92,7 +93,7 @@ struct HttpClient::Transfer {
   // Called about once a second, whatever comes.
   static int look(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     auto& transfer = *static_cast<Transfer*>(self);
-    if (transfer.stop) {
+    if (transfer.stop || (transfer.cut != nullptr && *transfer.cut)) {
       transfer.response.fault = "stopped";
       return 1;
     }
@@ -148,12 +149,13 @@ HttpResponse HttpClient::send(const HttpRequest& request, const Sink& sink) {
   HttpResponse response = send_once(request, sink);
   if (response.status == 401) {
     credentials_.refused();
-    response = send_once(request, sink);
+    // A certificate belongs to a connection, and the one that is kept may be the refused one's.
+    response = send_once(request, sink, true);
   }
   return response;
 }
 
-HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink) {
+HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink, bool anew) {
   const auto as = credentials_.present();
   if (!as) {
     HttpResponse none;
@@ -162,7 +164,7 @@ HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink)
   }
   CURL* easy = easy_;
   curl_easy_reset(easy);  // options only; connections stay
-  Transfer transfer{easy, sink, stop_, request.silence_max};
+  Transfer transfer{easy, sink, stop_, request.silence_max, request.cut};
   Slist headers;
   headers.add("Accept: application/json");
   headers.add("Expect:");
@@ -187,6 +189,8 @@ HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink)
   }
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectMs);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, anew ? 1L : 0L);
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.time_max.count()));
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepaliveSeconds);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, kKeepaliveSeconds);

@@ -21,6 +21,9 @@ struct HttpRequest {
   std::string content_type{};
   // No octet for so long ends it: a connection can be half open (KUBERNETES.md 1.18).
   std::chrono::milliseconds silence_max{30'000};
+  std::chrono::milliseconds time_max{0};  // for all of it; 0: as long as something comes
+  // Ends this one, as `stop` ends all; null: nothing does. Outlives the request.
+  const std::atomic<bool>* cut = nullptr;
 };
 
 struct HttpResponse {
@@ -50,7 +53,7 @@ class HttpClient {
 
  private:
   struct Transfer;
-  HttpResponse send_once(const HttpRequest& request, const Sink& sink);
+  HttpResponse send_once(const HttpRequest& request, const Sink& sink, bool anew = false);
 
   const ClusterAccess& access_;
   Credentials& credentials_;

@@ -24,10 +24,10 @@ std::string text_of(const nlohmann::json& of, const char* key) {
 }  // namespace
 
 LeaderElection::LeaderElection(LeaseSettings settings, const ClusterAccess& access,
-                               Credentials& credentials, std::function<void(bool leads)> changed)
+                               Credentials& credentials, Told told)
     : settings_(std::move(settings)),
       path_(kLeases + settings_.space + "/leases"),
-      changed_(std::move(changed)),
+      told_(std::move(told)),
       http_(access, credentials, cut_),
       thread_([this] { run(); }) {}
 
@@ -48,8 +48,10 @@ bool LeaderElection::leads() const {
 void LeaderElection::run() {
   while (true) {
     try_once();
-    set_leads(leads());
+    tell();
     std::unique_lock lock(mutex_);
+    tried_ = true;
+    tried_once_.notify_all();
     wake_.wait_for(lock, settings_.retry, [this] { return stop_; });
     if (stop_) {
       break;
@@ -60,14 +62,20 @@ void LeaderElection::run() {
   }
 }
 
-void LeaderElection::set_leads(bool leads) {
-  if (leads == told_) {
-    return;
+void LeaderElection::await_first_try(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  tried_once_.wait_for(lock, patience, [this] { return tried_; });
+}
+
+void LeaderElection::tell() {
+  const bool leads = this->leads();
+  if (leads != led_) {
+    led_ = leads;
+    spdlog::info("this adapter {} to the cluster, as {}",
+                 leads ? "writes" : "does not write any more", settings_.identity);
   }
-  told_ = leads;
-  spdlog::info("this adapter {} to the cluster, as {}",
-               leads ? "writes" : "does not write any more", settings_.identity);
-  changed_(leads);
+  const bool is_first = leads && std::exchange(another_held_, false);
+  told_(!leads ? Leads::kNot : is_first ? Leads::kFirst : Leads::kAgain, until_);
 }
 
 void LeaderElection::try_once() {
@@ -83,6 +91,7 @@ void LeaderElection::try_once() {
     seen_record_ = record;
     seen_at_ = begun;
   }
+  another_held_ = another_held_ || holder != settings_.identity;
   const bool is_over = begun - seen_at_ > settings_.duration;
   if (!holder.empty() && holder != settings_.identity && !is_over) {
     return;
@@ -96,7 +105,7 @@ void LeaderElection::try_once() {
 // False: nobody knows who holds it. Null: there is none yet.
 bool LeaderElection::read_lease(Json& lease) {
   const HttpResponse response =
-      http_.send({.path = path_ + "/" + settings_.name, .silence_max = settings_.renew_deadline});
+      http_.send({.path = path_ + "/" + settings_.name, .time_max = settings_.renew_deadline / 2});
   if (response.status == 404) {
     return true;
   }
@@ -129,7 +138,7 @@ bool LeaderElection::write(Json lease, const std::string& holder, bool creates) 
                                             .path = path_ + (creates ? "" : "/" + settings_.name),
                                             .body = lease.dump(),
                                             .content_type = "application/json",
-                                            .silence_max = settings_.renew_deadline});
+                                            .time_max = settings_.renew_deadline / 2});
   if (response.is_ok()) {
     said_.clear();
     return true;

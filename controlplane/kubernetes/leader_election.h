@@ -29,9 +29,16 @@ struct LeaseSettings {
 class LeaderElection {
  public:
   using Clock = std::chrono::steady_clock;
-  // `changed` is called from the election's thread: it leads now, or it does not any more.
+  enum class Leads {
+    kNot,
+    kFirst,  // another may have written since this one did
+    kAgain,  // the Lease was this one's all the time
+  };
+  // `told` is called from the election's thread, after each try: whether it leads, and until when
+  // unless it is told again.
+  using Told = std::function<void(Leads, Clock::time_point until)>;
   LeaderElection(LeaseSettings settings, const ClusterAccess& access, Credentials& credentials,
-                 std::function<void(bool leads)> changed);
+                 Told told);
   // Gives the lease up, so that another need not wait for its end.
   ~LeaderElection();
   LeaderElection(const LeaderElection&) = delete;
@@ -39,6 +46,8 @@ class LeaderElection {
 
   // Any thread. Judged by the local monotonic clock alone.
   [[nodiscard]] bool leads() const;
+  // Until it is known for the first time whether this one leads, but no longer than `patience`.
+  void await_first_try(std::chrono::milliseconds patience);
 
  private:
   using Json = nlohmann::json;
@@ -48,19 +57,22 @@ class LeaderElection {
   bool read_lease(Json& lease);
   bool write(Json lease, const std::string& holder, bool creates);
   void release();
-  void set_leads(bool leads);
+  void tell();
   void say(const std::string& what);
 
   const LeaseSettings settings_;
   const std::string path_;
-  const std::function<void(bool)> changed_;
+  const Told told_;
   std::atomic<bool> cut_{false};  // the release at the end is a request too
   HttpClient http_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable tried_once_;
   bool stop_ = false;
+  bool tried_ = false;
   Clock::time_point until_{};  // it leads so long
-  bool told_ = false;          // what `changed` was told last
+  bool led_ = false;           // as it was told last
+  bool another_held_ = true;   // since this one was told that it leads; or nobody did
   // Another's lease is over when its record has not changed for its duration, whatever its clock
   // says.
   std::string seen_record_;

@@ -140,6 +140,7 @@ struct EndpointSlice {
 struct Node {
   ObjectMeta meta;
   std::vector<IpAddress> internal_ips;
+  std::vector<IpAddress> external_ips;
   std::vector<std::string> pod_cidrs;
   bool to_be_deleted = false;  // tainted ToBeDeletedByClusterAutoscaler
 };

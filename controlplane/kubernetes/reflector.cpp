@@ -137,7 +137,8 @@ Reflector::Outcome Reflector::watch() {
       .path = settings_.path +
               "?watch=1&allowWatchBookmarks=true&resourceVersion=" + percent_encoded(version_) +
               "&timeoutSeconds=" + std::to_string(settings_.watch_least.count() + more(random)),
-      .silence_max = settings_.silence_max};
+      .silence_max = settings_.silence_max,
+      .cut = &sink_.wants_list()};
   if (!settings_.selector.empty()) {
     request.path += "&labelSelector=" + percent_encoded(settings_.selector);
   }
@@ -151,6 +152,10 @@ Reflector::Outcome Reflector::watch() {
     splitter.feed(piece);
     return !expired_ && !broken_;
   });
+  if (sink_.wants_list()) {
+    version_.clear();
+    return Outcome::kEnded;
+  }
   if (expired_) {
     return Outcome::kExpired;
   }

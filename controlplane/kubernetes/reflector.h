@@ -28,6 +28,8 @@ class ObjectSink {
   // There now, in this form. Undecodable ones are the sink's to report.
   virtual void take(std::string_view json) = 0;
   virtual void remove(std::string_view json) = 0;
+  // True ends the watch: all is to be listed anew. Until begin_list().
+  [[nodiscard]] virtual const std::atomic<bool>& wants_list() const = 0;
 };
 
 struct ReflectorSettings {

@@ -225,12 +225,35 @@ class Translator {
                           : "cluster addresses are not exposed and it has no other";
       return false;
     }
+    if (spec.type() != "ExternalName" && spec.cluster_ips().empty()) {
+      spec.set_cluster_ip("None");  // else the gateway would choose one
+    }
     return true;
   }
 
   [[nodiscard]] bool is_allowed(const IpAddress& address) const {
     return std::any_of(settings_.external_ips.begin(), settings_.external_ips.end(),
                        [&](const model::AddressRange& range) { return range.contains(address); });
+  }
+
+  // Not just within a range.
+  [[nodiscard]] bool is_named(const IpAddress& address) const {
+    return std::any_of(settings_.external_ips.begin(), settings_.external_ips.end(),
+                       [&](const model::AddressRange& range) {
+                         return range.first == address && range.last == address;
+                       });
+  }
+
+  // Whose address it is; empty: no node's. Else a service could take a node's traffic (3.8).
+  [[nodiscard]] std::string node_at(const IpAddress& address) const {
+    for (const auto& [name, node] : around_.nodes) {
+      for (const auto* addresses : {&node.internal_ips, &node.external_ips}) {
+        if (std::find(addresses->begin(), addresses->end(), address) != addresses->end()) {
+          return name;
+        }
+      }
+    }
+    return "";
   }
 
   // Each once; for one that is none, or there twice, the gateway would refuse all of the service.
@@ -246,6 +269,12 @@ class Translator {
             {"ExternalAddressNotAllowed", "externalIPs: " + text +
                                               " is not in the externalIpRanges of the gateway's "
                                               "configuration; it is left out"});
+      } else if (const std::string node = node_at(*address); !node.empty() && !is_named(*address)) {
+        made_.findings.push_back(
+            {"ExternalAddressOfNode",
+             "externalIPs: " + text + " is an address of node " + node +
+                 "; it is left out, unless externalIpRanges names it by itself and the gateway has "
+                 "it among its nodeAddresses"});
       } else if (std::find(seen.begin(), seen.end(), *address) == seen.end()) {
         seen.push_back(*address);
         spec.add_external_ips(to_string(*address));
@@ -424,7 +453,8 @@ const char* ip_mode_of(const Service& service) {
   return has_annotated_ranges(service) ? "Proxy" : "VIP";
 }
 
-std::vector<IpAddress> requested_vips(const Service& service, std::vector<Finding>& findings) {
+std::optional<std::vector<IpAddress>> requested_vips(const Service& service,
+                                                     std::vector<Finding>& findings) {
   std::vector<std::string> texts;
   const std::string annotated = annotation_of(service, kLoadBalancerIpsAnnotation);
   const char* field = annotated.empty() ? "loadBalancerIP" : kLoadBalancerIpsAnnotation;
@@ -443,7 +473,7 @@ std::vector<IpAddress> requested_vips(const Service& service, std::vector<Findin
                                             "' is not an IP address; name one"});
     }
   }
-  return addresses;
+  return addresses.empty() && !texts.empty() ? std::nullopt : std::optional(addresses);
 }
 
 }  // namespace sluice::kubernetes

@@ -103,8 +103,9 @@ enum class Claim : std::uint8_t {
 // the short way.
 [[nodiscard]] const char* ip_mode_of(const Service& service);
 
-// Addresses that a service asks for, in the order of the fields; what is no address is a finding.
-[[nodiscard]] std::vector<IpAddress> requested_vips(const Service& service,
-                                                    std::vector<Finding>& findings);
+// Addresses that a service asks for, in the order of the fields; none: any will do. What is no
+// address is a finding; nothing: none of them is one, so that it cannot have what it asks for.
+[[nodiscard]] std::optional<std::vector<IpAddress>> requested_vips(const Service& service,
+                                                                   std::vector<Finding>& findings);
 
 }  // namespace sluice::kubernetes

@@ -7,7 +7,7 @@ import os
 import time
 
 from cluster import Adapter, backends_of, kube_service, services_of, tls
-from kubernetes_lab import (adapter, await_ingress, cluster, gateway, ingress, network,  # noqa: F401
+from kubernetes_lab import (HOST, adapter, await_ingress, cluster, gateway, ingress, network,  # noqa: F401
                             serve)
 from load import Wrk, curl_many, failures, url
 from namespaces import wait_until
@@ -17,6 +17,9 @@ from controller import Controller
 from h2 import Http2Front
 
 SERVICES = "/api/v1/services"
+NODE_PORT = 30_080
+NOT_READY = {"ready": False, "serving": False}
+DRAINS = {"ready": False, "serving": True, "terminating": True}
 
 
 def revision(gateway):
@@ -163,3 +166,32 @@ def test_a_rolling_update_and_a_scale_down_under_load_lose_no_request(network, c
         controller.scale("web", 1)
         assert failures(load.finish()) == {}
         assert len(curl_many(network.client, url(VIP_V4), 10)) == 1
+
+
+def test_no_step_of_a_services_life_fails_a_request_that_it_promises_to_serve(network, cluster, adapter, gateway):
+    cluster.slice("web", [backend_v4(1), backend_v4(2)])
+    made = kube_service("web")
+    made["spec"]["ports"][0]["nodePort"] = NODE_PORT
+    cluster.put("services", made)
+    await_ingress(cluster, "web", [VIP_V4])
+    await_active(gateway, "web", [1, 2])
+    by_node_port = Wrk(network.client, url(HOST, NODE_PORT), seconds=14, connections=4)
+    by_vip = Wrk(network.client, url(VIP_V4), seconds=8)
+    wanted = [([1, 2, 3], {}), ([1, 2], {3: NOT_READY}), ([1, 2, 3], {}), ([1, 3], {2: DRAINS}), ([1, 3], {})]
+    for numbers, others in wanted:
+        cluster.slice("web", [backend_v4(number) for number in numbers] +
+                      [(backend_v4(number), conditions) for number, conditions in others.items()])
+        await_active(gateway, "web", numbers)
+        time.sleep(0.5)
+    serve(cluster, "other")
+    await_ingress(cluster, "other", ["203.0.113.11"])
+    cluster.change_type("other", "ClusterIP")
+    wait_until(lambda: services_of(gateway) == ["default/web"], 10, "a cluster service not being served")
+    cluster.remove("services", "other")
+    assert failures(by_vip.finish()) == {}
+    for kind in ("NodePort", "LoadBalancer", "NodePort"):
+        cluster.change_type("web", kind)
+        await_ingress(cluster, "web", [VIP_V4] if kind == "LoadBalancer" else [])
+    assert failures(by_node_port.finish()) == {}
+    cluster.remove("services", "web")
+    wait_until(lambda: services_of(gateway) == [], 10, "the deletion taking effect")

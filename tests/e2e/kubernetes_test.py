@@ -12,6 +12,7 @@ from namespaces import wait_until
 from topology import VIP_V4, VIP_V6, backend_v4, backend_v6
 
 ACTIVE = "active"
+SERVICES = "/api/v1/services"
 
 
 def test_a_load_balancer_gets_an_address_is_served_and_says_so(network, cluster, adapter):
@@ -304,6 +305,27 @@ def test_of_two_adapters_one_writes_and_the_other_takes_over(network, cluster, t
         assert cluster.get("leases", f"sluice-k8s-{PROVIDER}")["spec"]["leaseTransitions"] == 2
 
 
+def test_who_takes_over_goes_by_a_list_of_its_own_and_not_by_its_watch(network, cluster, tmp_path):
+    kubeconfig = cluster.kubeconfig()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = Adapter(tmp_path / "a", [network.gateway], kubeconfig).start()
+    wait_until(lambda: "this adapter writes" in first.log(), 10, "the first leading")
+    with Adapter(tmp_path / "b", [network.gateway], kubeconfig) as second:
+        wait_until(lambda: cluster.count(SERVICES) == 2, 10, "the second's list")
+        cluster.faults.silent = True  # its watch says nothing of what the first does last
+        cluster.slice("web", [backend_v4(1)])
+        cluster.service("web", vips=[VIP_V4])
+        first.stop()
+        wait_until(lambda: cluster.count(SERVICES) == 3, 10, "a list by who leads now")
+        wait_until(lambda: services_of(network.gateway) == ["default/web"], 10, "what only the list has told")
+        cluster.faults.silent = False
+        serve(cluster, "next")
+        await_ingress(cluster, "next", ["203.0.113.11"])
+        assert ingress(cluster, "web") == [VIP_V4]
+        assert cluster.count(SERVICES) == 3, "one is enough"
+
+
 def test_a_service_that_gets_the_label_of_another_proxy_is_let_go(cluster, adapter, gateway):
     serve(cluster)
     await_ingress(cluster, "web", [VIP_V4])
@@ -353,3 +375,31 @@ def test_without_any_one_of_them_it_is_not_whole(network, cluster, tmp_path, gat
     with Adapter(tmp_path, [gateway], cluster.kubeconfig("adapter")) as adapter:
         serve(cluster)
         wait_until(lambda: "403" in adapter.log() or "forbidden" in adapter.log().lower(), 10, "a refusal")
+
+
+def test_a_status_waits_for_a_gateway_that_announces(cluster, adapter, gateway):
+    gateway.ctl("role standby")
+    try:
+        serve(cluster)
+        wait_until(lambda: any(reason == "GatewayStandby" for _, reason, _ in events(cluster, "web")), 10, "the event")
+        assert ingress(cluster, "web") == []
+    finally:
+        gateway.ctl("role active")
+    await_ingress(cluster, "web", [VIP_V4])
+    gateway.ctl("role standby")
+    try:
+        cluster.slice("web", [backend_v4(3)])
+        await_backends(gateway, "web", {f"{backend_v4(3)}:80": ACTIVE})
+        assert ingress(cluster, "web") == [VIP_V4], "one of two gateways that has become the standby takes nothing back"
+    finally:
+        gateway.ctl("role active")
+
+
+def test_what_an_admission_webhook_denies_of_one_service_holds_up_no_other(cluster, adapter):
+    cluster.faults.deny.add("web")
+    serve(cluster)
+    wait_until(lambda: "denied the request" in adapter.log(), 10, "the denial")
+    for number, name in enumerate(("a", "b", "c"), 10):
+        serve(cluster, name)
+        await_ingress(cluster, name, [f"203.0.113.{number}"], seconds=5)
+    assert not cluster.get("services", "web")["metadata"].get("finalizers")

@@ -282,6 +282,8 @@ class ApiServer(Listener):
             return
         if verb == "create":
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if name in self.faults.deny:
+            raise ApiError(403, "Forbidden", 'admission webhook "policy.example.com" denied the request: not this one')
         thing = self._wanted(verb, request, resource, held, sub)
         await reply.whole(200, view(resource, self.store.replace(resource.stored, namespace, name, thing)))
 

@@ -15,6 +15,7 @@ class Faults:
     # Requests.
     refuse: collections.deque = dataclasses.field(default_factory=collections.deque)  # (code, headers)
     storm: tuple = None     # (code, headers) of every answer
+    deny: set = dataclasses.field(default_factory=set)  # names of which an admission webhook denies changes
     # Objects.
     longer: int = 0         # lists are shorter than their Content-Length by so much; less than 0: longer
     spoil: dict = dataclasses.field(default_factory=dict)  # {name: merge patch} of what is told of it

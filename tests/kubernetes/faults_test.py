@@ -259,5 +259,15 @@ def test_12_a_watch_from_the_future_is_silent_until_it_ends(server, client):
     assert stream.all() == []
 
 
+def test_a_webhook_can_deny_changes_of_one_object(server, client):
+    for name in ("web", "other"):
+        server.put("services", service(name))
+    server.faults.deny.add("web")
+    denied, done = (client.request("PATCH", f"{SERVICES.replace('v1', 'v1/namespaces/default')}/{name}",
+                                   {"metadata": {"labels": {"a": "b"}}}, MERGE) for name in ("web", "other"))
+    assert (denied.code, denied.value["reason"], done.code) == (403, "Forbidden", 200)
+    assert "denied the request" in denied.value["message"]
+
+
 def test_a_body_that_is_no_json_is_400(client):
     assert client.request("POST", "/api/v1/namespaces/default/services", b"{nothing").code == 400

@@ -96,6 +96,21 @@ class Cluster(ApiServer):
     def slice(self, *words, **options):
         return self.put("endpointslices", endpoint_slice(*words, **options))
 
+    def change_type(self, name, kind):
+        """Of a service, as who edits it does: what is of the old type alone goes with it."""
+        held = self.get("services", name)
+        del held["metadata"]["resourceVersion"]
+        held["spec"]["type"] = kind
+        held["spec"].pop("loadBalancerClass", None)
+        if kind == "LoadBalancer":
+            held["spec"]["loadBalancerClass"] = "sluice.dev/gateway"
+        else:
+            held["spec"].pop("allocateLoadBalancerNodePorts", None)
+        if kind == "ClusterIP":
+            for port in held["spec"]["ports"]:
+                port.pop("nodePort", None)
+        self.put("services", held)
+
     def remove(self, plural, name, namespace="default"):
         resource = self._of(plural)
 

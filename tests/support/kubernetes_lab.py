@@ -12,6 +12,7 @@ from nginx import start_nginx
 from topology import BACKENDS, Topology, backend_v4
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+HOST = "192.0.2.1"  # the gateway's own, for node ports
 POOLS = [{"name": "edge", "addresses": ["203.0.113.10-203.0.113.13", "2001:db8:113::10-2001:db8:113::13"]},
          {"name": "other-cluster", "addresses": ["203.0.113.200/32"], "providers": ["west"]}]
 
@@ -21,6 +22,7 @@ def network(driver):
     with Lab() as lab:
         topology = Topology(lab, driver)
         topology.gateway.config["address_pools"] = POOLS
+        topology.gateway.config["node_port_addresses"] = [HOST]
         for number in BACKENDS:
             start_nginx(topology.backends[number], f"backend{number}", lab.directory)
         topology.start_gateway()

@@ -116,6 +116,7 @@ TEST_F(ClusterStateTest, AHeartbeatOfANodeChangesNothing) {
   state_.nodes().take(
       R"({"metadata":{"name":"a","resourceVersion":"8","annotations":{"x":"y"}},"status":{)"
       R"("conditions":[{"type":"Ready","status":"False"}],"images":[],"addresses":[)"
+      R"({"type":"ExternalIP","address":"198.51.100.1"},)"
       R"({"type":"InternalIP","address":"192.168.0.1"},{"type":"Hostname","address":"a"}]}})");
   EXPECT_EQ(calls_, 0);
   EXPECT_EQ(state_.all_nodes(), before) << "2.4: not even that it is not ready";

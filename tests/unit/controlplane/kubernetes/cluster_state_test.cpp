@@ -57,6 +57,29 @@ TEST_F(ClusterStateTest, TheEndOfAListIsToldWhenItIsSeen) {
   }
 }
 
+TEST_F(ClusterStateTest, WhoNeedsServicesOfNowHasThemListedAnewOnce) {
+  using Clock = std::chrono::steady_clock;
+  ObjectSink& services = state_.services();
+  EXPECT_FALSE(services.wants_list());
+  list(services, {});
+  const auto now = Clock::now();
+  EXPECT_FALSE(state_.are_services_listed_since(now)) << "that list began before";
+  EXPECT_TRUE(services.wants_list());
+  EXPECT_FALSE(state_.slices().wants_list()) << "nobody has asked for these";
+  services.begin_list();
+  EXPECT_FALSE(services.wants_list());
+  EXPECT_FALSE(state_.are_services_listed_since(now)) << "half a list";
+  EXPECT_FALSE(services.wants_list()) << "it is under way";
+  services.end_list();
+  EXPECT_TRUE(state_.are_services_listed_since(now));
+  EXPECT_FALSE(services.wants_list());
+  EXPECT_FALSE(state_.are_services_listed_since(Clock::now()));
+  services.begin_list();  // fails, and is begun again
+  services.begin_list();
+  services.end_list();
+  EXPECT_TRUE(state_.are_services_listed_since(now));
+}
+
 TEST_F(ClusterStateTest, ServicesComeChangeAndGo) {
   list(state_.services(), {service_json("web", "1"), service_json("api", "2")});
   EXPECT_EQ(told(), "api web");

@@ -283,10 +283,16 @@ grpc::Status FakeGateway::commit(const v1::ApplyRequest& request) {
   if (request.has_expected_revision() && request.expected_revision() != revision_) {
     return {grpc::StatusCode::ABORTED, "the provider is at another revision"};
   }
+  google::rpc::BadRequest absent;
+  int place = 0;
   for (const v1::ServiceName& name : request.delete_()) {
     if (!services_.contains(name.name())) {
-      return {grpc::StatusCode::NOT_FOUND, "there is no service " + name.name()};
+      absent.add_field_violations()->set_field("delete[" + std::to_string(place) + "]");
     }
+    ++place;
+  }
+  if (absent.field_violations_size() > 0) {
+    return status_of(grpc::StatusCode::NOT_FOUND, "there is no such service", absent);
   }
   if (request.replace()) {
     services_.clear();
@@ -299,6 +305,12 @@ grpc::Status FakeGateway::commit(const v1::ApplyRequest& request) {
   }
   ++revision_;
   return grpc::Status::OK;
+}
+
+void FakeGateway::remove(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  services_.erase(name);
+  ++revision_;
 }
 
 grpc::Status FakeGateway::ListServices(grpc::ClientContext* /*context*/,

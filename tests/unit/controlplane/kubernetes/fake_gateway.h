@@ -45,6 +45,7 @@ class FakeGateway final : public GatewayStub {
   void set_reports_verdict(grpc::Status status);
   // Somebody else writes as this provider.
   void put(const v1::Service& service);
+  void remove(const std::string& name);
 
   // By name without namespace: the name of its first port, by which tests tell forms apart.
   [[nodiscard]] std::map<std::string, std::string> forms() const;

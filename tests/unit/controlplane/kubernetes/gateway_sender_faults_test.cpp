@@ -251,16 +251,49 @@ TEST_F(GatewaySenderTest, ADeletionThatIsRefusedIsTriedAgainWithEverything) {
   EXPECT_EQ(writes(1), (Texts{"upsert; delete web", "replace db=1"}));
 }
 
-TEST_F(GatewaySenderTest, AfterAnothersWriteAllIsSentAgain) {
-  settings_.poll = kNever;
+TEST_F(GatewaySenderTest, AfterAnothersWriteADifferenceGoesAtOnceAndThenAllIsCompared) {
   prepare("web", "1");
   prepare("db", "1");
   start_in_step();
   gateway_->put(service_message("foreign", "1"));
   want("web", "2");
   ASSERT_TRUE(await_forms({{"web", "2"}, {"db", "1"}}));
-  EXPECT_EQ(writes(1), (Texts{"upsert web=2", "replace db=1 web=2"}));
   EXPECT_EQ(counts().replaces, 2U);
+  EXPECT_TRUE(counts().in_step);
+}
+
+TEST_F(GatewaySenderTest, ADifferenceThatMeetsAnothersRevisionIsMadeForThatOne) {
+  settings_.poll = kNever;
+  prepare("web", "1");
+  start_in_step();
+  gateway_->put(service_message("web", "2"));  // another adapter, a moment earlier
+  want("web", "2");
+  ASSERT_TRUE(await([this] { return gateway_->writes() == 3; }));
+  EXPECT_EQ(writes(1), (Texts{"upsert web=2", "upsert web=2"}));
+  EXPECT_EQ(gateway_->applied().back().expected_revision(), 2U);
+  EXPECT_TRUE(await([this] { return counts().in_step; }));
+}
+
+TEST_F(GatewaySenderTest, WhatAnotherHasDeletedAlreadyIsGoneAndTheRestOfTheWriteIsDone) {
+  settings_.poll = kNever;
+  settings_.fold = milliseconds(100);
+  for (const bool decides : {true, false}) {
+    decides_ = decides;
+    prepare("web", "1");
+    prepare("db", "1");
+    prepare("old", "1");
+    start_in_step();
+    const std::size_t before = gateway_->writes();
+    gateway_->remove("web");
+    want("web", "");
+    want("old", "");
+    want("db", "2");
+    ASSERT_TRUE(await_forms({{"db", "2"}}));
+    EXPECT_TRUE(await_report("web", "absent"));
+    EXPECT_EQ(writes(before).back(), "upsert db=2; delete old");
+    EXPECT_TRUE(await([this] { return counts().in_step; }));
+    EXPECT_EQ(counts().replaces, 1U);
+  }
 }
 
 // Two adapters of one cluster may differ for a moment; one of them gives way.

@@ -285,6 +285,25 @@ TEST(Translate, ServesOtherTypesWhereTheGatewayExposesThem) {
       reach);
 }
 
+TEST(Translate, HasNoClusterAddressChosenWhereTheClustersAreNotExposed) {
+  const auto cluster_ip = [](const Translation& made) {
+    return made.service ? made.service->spec().cluster_ip() : fate(made);
+  };
+  expect_rows(
+      {{"3.9: a LoadBalancer's", [](Cluster&) {}, "None"},
+       {"3.9: a NodePort's", [](Cluster& c) { c.become("NodePort"); }, "None"},
+       {"3.9: that of one with external addresses alone",
+        [](Cluster& c) {
+          c.become("ClusterIP");
+          c.service.external_ips = {"192.0.2.7"};
+        },
+        "None"},
+       {"3.9: exposed, it is the cluster's",
+        [](Cluster& c) { c.settings.expose_cluster_ips = true; }, ""},
+       {"3.14: an exposed name has no such thing", [](Cluster& c) { c.expose_name(); }, ""}},
+      cluster_ip);
+}
+
 TEST(Translate, LeavesOutAnExternalAddressThatIsNoneAndSaysSo) {
   Cluster cluster;
   cluster.service.external_ips = {"192.0.2.007", "192.0.2.8"};
@@ -303,6 +322,20 @@ TEST(Translate, LeavesOutAnExternalAddressThatIsNotAllowedAndServesTheRest) {
   cluster.settings.external_ips.clear();
   EXPECT_EQ(reach(cluster.translated()), "LoadBalancer vips=203.0.113.10")
       << "none is allowed unless the configuration says so";
+}
+
+TEST(Translate, LeavesOutAnExternalAddressThatIsANodesUnlessItIsNamedByItself) {
+  Cluster cluster;
+  cluster.service.external_ips = {"192.0.2.8", "192.0.2.9", "192.0.2.10"};
+  cluster.nodes["a"].internal_ips = {ip("192.0.2.8")};
+  cluster.nodes["b"].external_ips = {ip("192.0.2.9")};
+  const Translation made = cluster.translated();
+  EXPECT_EQ(reach(made), "LoadBalancer vips=203.0.113.10 external=192.0.2.10");
+  EXPECT_EQ(reasons(made), "ExternalAddressOfNode, ExternalAddressOfNode");
+  EXPECT_NE(findings(made).find("192.0.2.9 is an address of node b"), std::string::npos);
+  cluster.settings.external_ips.push_back({ip("192.0.2.8"), ip("192.0.2.8")});
+  EXPECT_EQ(reach(cluster.translated()),
+            "LoadBalancer vips=203.0.113.10 external=192.0.2.8,192.0.2.10");
 }
 
 TEST(Translate, LeavesOutAVipOfAnotherFamilyAndSaysSo) {
