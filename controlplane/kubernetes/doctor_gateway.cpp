@@ -209,7 +209,8 @@ class Probe {
       return words_of(status);
     }
     return service.status().load_balancer().ingress().empty()
-               ? "no pool that is open to everybody has a free address for it"
+               ? "no pool that is open to everybody has a free address for it; to have them "
+                 "probed, add sluice-doctor to the providers of a pool"
                : "";
   }
 

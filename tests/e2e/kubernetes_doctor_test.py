@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cluster import ADAPTER, PROVIDER, Adapter, kube_service, node
-from gateway import SLUICECTL
+from gateway import SLUICECTL, Gateway, base_config
 from kubernetes_lab import cluster, gateway, network, rights  # noqa: F401
 from namespaces import run, wait_until
 from topology import backend_v4, backend_v6
@@ -122,3 +122,22 @@ def test_without_the_adapter_beside_it_sluicectl_says_so(tmp_path):
     assert done.returncode == 2 and "sluice-k8s cannot be run" in done.stderr
     done = run([SLUICECTL, "doctor"], check=False)
     assert done.returncode == 2 and "--kubernetes is required" in done.stderr
+
+
+def test_a_strict_reverse_path_filter_and_ports_of_unequal_mtu_are_warned_of(doctor, network, lab, tmp_path):
+    network.gateway_host.sysctl("net/ipv4/conf/wan0/rp_filter", 1)
+    try:
+        lines = doctor()
+    finally:
+        network.gateway_host.sysctl("net/ipv4/conf/wan0/rp_filter", 2)
+    assert found(lines, "WARN", "port wan0: rp_filter is strict") and found(lines, "ok", "all ports have an MTU of 1500")
+    ports = [("port0", "net_null0", []), ("port1", "net_null1", [])]
+    (tmp_path / "uneven").mkdir()
+    uneven = Gateway(lab.namespace("uneven"), tmp_path / "uneven", base_config(ports, ["192.0.2.1"]))
+    for number, port in enumerate(uneven.config["ports"]):
+        port |= {"twin": "none", "addresses": [f"192.0.{number + 2}.2/24"], "mtu": 1500 - 100 * number}
+    uneven.start()
+    try:
+        assert found(doctor(gateways=[f"unix:{uneven.socket}"], code=1), "WARN", "different MTUs, 1400 to 1500")
+    finally:
+        uneven.stop()
