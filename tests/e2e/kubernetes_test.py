@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluice-k8s between the test API server and a running gateway with address pools."""
 
+import time
+
 import pytest
 
 from cluster import PROVIDER, Adapter, await_backends, backends_of, services_of
@@ -287,43 +289,68 @@ def test_the_provider_of_another_is_not_touched(cluster, adapter, gateway):
     gateway.clear()
 
 
-def test_of_two_adapters_one_writes_and_the_other_takes_over(network, cluster, tmp_path):
-    kubeconfig = cluster.kubeconfig()
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first = Adapter(tmp_path / "a", [network.gateway], kubeconfig).start()
+@pytest.fixture
+def two(network, cluster, tmp_path):
+    """Two adapters of one cluster, of which the first leads."""
+    adapters = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        adapters.append(Adapter(tmp_path / name, [network.gateway], cluster.kubeconfig()))
+    first, second = adapters
+    first.start()
     wait_until(lambda: "this adapter writes" in first.log(), 10, "the first leading")
-    with Adapter(tmp_path / "b", [network.gateway], kubeconfig) as second:
-        serve(cluster)
-        await_ingress(cluster, "web", [VIP_V4])
-        assert "this adapter writes" not in second.log()
-        first.stop()
-        wait_until(lambda: "this adapter writes" in second.log(), 10, "the second leading")
-        serve(cluster, "next")
-        await_ingress(cluster, "next", ["203.0.113.11"])
-        assert ingress(cluster, "web") == [VIP_V4]
-        assert cluster.get("leases", f"sluice-k8s-{PROVIDER}")["spec"]["leaseTransitions"] == 2
+    with second:
+        yield first, second
+        if first.process.poll() is None:
+            first.stop()
 
 
-def test_who_takes_over_goes_by_a_list_of_its_own_and_not_by_its_watch(network, cluster, tmp_path):
-    kubeconfig = cluster.kubeconfig()
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first = Adapter(tmp_path / "a", [network.gateway], kubeconfig).start()
-    wait_until(lambda: "this adapter writes" in first.log(), 10, "the first leading")
-    with Adapter(tmp_path / "b", [network.gateway], kubeconfig) as second:
-        wait_until(lambda: cluster.count(SERVICES) == 2, 10, "the second's list")
-        cluster.faults.silent = True  # its watch says nothing of what the first does last
-        cluster.slice("web", [backend_v4(1)])
-        cluster.service("web", vips=[VIP_V4])
-        first.stop()
-        wait_until(lambda: cluster.count(SERVICES) == 3, 10, "a list by who leads now")
-        wait_until(lambda: services_of(network.gateway) == ["default/web"], 10, "what only the list has told")
-        cluster.faults.silent = False
-        serve(cluster, "next")
-        await_ingress(cluster, "next", ["203.0.113.11"])
-        assert ingress(cluster, "web") == [VIP_V4]
-        assert cluster.count(SERVICES) == 3, "one is enough"
+def test_of_two_adapters_one_writes_and_the_other_takes_over(cluster, two):
+    first, second = two
+    serve(cluster)
+    await_ingress(cluster, "web", [VIP_V4])
+    assert "this adapter writes" not in second.log()
+    first.stop()
+    wait_until(lambda: "this adapter writes" in second.log(), 10, "the second leading")
+    serve(cluster, "next")
+    await_ingress(cluster, "next", ["203.0.113.11"])
+    assert ingress(cluster, "web") == [VIP_V4]
+    assert cluster.get("leases", f"sluice-k8s-{PROVIDER}")["spec"]["leaseTransitions"] == 2
+
+
+def test_who_takes_over_goes_by_a_list_of_its_own_and_not_by_its_watch(network, cluster, two):
+    first, _ = two
+    wait_until(lambda: cluster.count(SERVICES) == 2, 10, "the second's list")
+    cluster.faults.silent = True  # its watch says nothing of what the first does last
+    cluster.slice("web", [backend_v4(1)])
+    cluster.service("web", vips=[VIP_V4])
+    first.stop()
+    wait_until(lambda: cluster.count(SERVICES) == 3, 10, "a list by who leads now")
+    wait_until(lambda: services_of(network.gateway) == ["default/web"], 10, "what only the list has told")
+    cluster.faults.silent = False
+    serve(cluster, "next")
+    await_ingress(cluster, "next", ["203.0.113.11"])
+    assert ingress(cluster, "web") == [VIP_V4]
+    assert cluster.count(SERVICES) == 3, "one is enough"
+
+
+def test_two_adapters_at_one_gateway_do_not_send_all_again_at_each_others_writes(cluster, gateway, two):
+    first, second = two
+    serve(cluster)
+    await_ingress(cluster, "web", [VIP_V4])
+    for number in range(20):
+        cluster.slice("web", [backend_v4(1 + number % 3)])
+        serve(cluster, f"s{number}", kind="NodePort")
+        if number >= 3:
+            cluster.remove("services", f"s{number - 3}")
+        time.sleep(0.2)
+    await_backends(gateway, "web", {f"{backend_v4(2)}:80": ACTIVE})
+    wait_until(lambda: services_of(gateway) == ["default/s17", "default/s18", "default/s19", "default/web"], 10,
+               "the last ones")
+    for adapter in two:
+        assert "all is sent again" not in adapter.log(), adapter.log()
+    assert first.log().count("all is compared") <= 4, "ever more seldom"
+    assert "all is compared" not in second.log(), "who does not lead does not decide"
 
 
 def test_a_service_that_gets_the_label_of_another_proxy_is_let_go(cluster, adapter, gateway):
