@@ -119,8 +119,11 @@ void Controller::sent(std::size_t gateway, const std::vector<Sent>& sent, bool a
 void Controller::set_leads(LeaderElection::Leads leads, Clock::time_point until) {
   {
     const std::lock_guard lock(mutex_);
+    const bool had_lapsed = !leads_ || Clock::now() >= leads_until_;
     leads_ = leads != LeaderElection::Leads::kNot;
     leads_until_ = until;
+    // Whatever was to be done then was let go.
+    lapsed_ = lapsed_ || (leads_ && had_lapsed);
     if (leads == LeaderElection::Leads::kFirst) {
       took_over_ = Clock::now();
     }
@@ -177,7 +180,7 @@ bool Controller::still_leads() const {
 // False: it is time to stop.
 bool Controller::await_work(Names& names) {
   bool leads = false;
-  bool is_another = false;  // than the one that was led last
+  bool is_anew = false;  // it has not led all the time since it took over
   {
     std::unique_lock lock(mutex_);
     const bool pauses = Clock::now() < paused_until_;
@@ -185,7 +188,7 @@ bool Controller::await_work(Names& names) {
       return stop_ || (led_ && !leads_) || (led_ && !pauses && !dirty_.empty());
     });
     leads = leads_;
-    is_another = took_over_.has_value();
+    is_anew = lapsed_;
     if (!leads) {
       dirty_.clear();  // who takes over looks at all of them
     } else if (led_ && !pauses) {
@@ -195,7 +198,7 @@ bool Controller::await_work(Names& names) {
   if (stop_) {
     return false;
   }
-  if (led_ && (!leads || is_another)) {
+  if (led_ && (!leads || is_anew)) {
     step_down();
   }
   if (leads && !led_ && state_.is_synced()) {
@@ -228,6 +231,7 @@ void Controller::take_over() {
   {
     const std::lock_guard lock(mutex_);
     since = took_over_;
+    lapsed_ = false;  // from now on no change is let go
   }
   if (since) {
     if (!state_.are_services_listed_since(*since)) {

@@ -117,6 +117,7 @@ class Controller {
   Names dirty_;
   bool leads_ = false;
   Clock::time_point leads_until_{};
+  bool lapsed_ = false;  // it did not lead for a moment, and does again
   // Since when others may not write any more; what is known of the cluster has to be as new. None:
   // nobody else has written.
   std::optional<Clock::time_point> took_over_;

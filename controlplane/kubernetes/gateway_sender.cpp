@@ -147,7 +147,8 @@ GatewaySender::Outcome GatewaySender::keep_in_step(const Names& dirty) {
     return Outcome::kDone;
   }
   polled_ = now;
-  if (compare_at_ && now >= *compare_at_) {
+  if (compare_at_ && now >= *compare_at_ && wanted_.decides()) {
+    spdlog::info("{}: another has written as this provider; all is compared", settings_.gateway);
     return send_all();
   }
   ask_announces();
@@ -394,19 +395,18 @@ bool GatewaySender::is_as_left() {
   return true;
 }
 
-// Whoever decides has all compared; to the others it is the one who knows better.
+// Whoever decides has all compared, now or once it does.
 void GatewaySender::note_another(std::uint64_t revision) {
   revision_ = revision;
-  if (!wanted_.decides() || compare_at_) {
+  if (compare_at_) {
     return;
   }
   const auto now = steady_clock::now();
-  compare_pause_ = now - another_wrote_ >= kAlone ? kComparePause
-                                                  : std::min(compare_pause_ * 2, kComparePauseMax);
+  compare_pause_ = now - another_wrote_ >= kAlone
+                       ? kComparePause
+                       : std::clamp(compare_pause_ * 2, kComparePause, kComparePauseMax);
   another_wrote_ = now;
   compare_at_ = now + compare_pause_;
-  spdlog::info("{}: another has written as this provider; all is compared in {} ms",
-               settings_.gateway, compare_pause_.count());
 }
 
 GatewaySender::Outcome GatewaySender::retry_refused() {

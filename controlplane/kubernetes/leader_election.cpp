@@ -94,6 +94,8 @@ void LeaderElection::try_once() {
   another_held_ = another_held_ || holder != settings_.identity;
   const bool is_over = begun - seen_at_ > settings_.duration;
   if (!holder.empty() && holder != settings_.identity && !is_over) {
+    const std::lock_guard lock(mutex_);
+    until_ = {};  // whoever has put it there knows why
     return;
   }
   if (write(std::move(lease), settings_.identity, creates)) {

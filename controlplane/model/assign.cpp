@@ -180,7 +180,8 @@ bool Desired::leaves_cluster_ips(const Service& service) const {
 
 // Why it has no address at all, whatever is free.
 std::string Desired::why_nowhere(const Service& service) const {
-  if (has_vips(service) || !service.external_ips.empty() || !cluster_allocator_.pools().empty()) {
+  if (has_vips(service) || !service.external_ips.empty() ||
+      (!service.no_cluster_ip && !cluster_allocator_.pools().empty())) {
     return "";
   }
   if (service.type == ServiceType::kClusterIp) {

@@ -35,6 +35,7 @@ struct WorldOptions {
   std::size_t tailroom = 2048;          // behind each frame
   bool refuse = false;                  // the service without a backend does
   std::array<QuotaLimits, 3> quotas{};  // that change_service() can have services count against
+  // Real buffers, for tests that have EAL: each frame lies in some of this pool, which go back to
   // it with the packet. Null: each lies in memory of its own.
   rte_mempool* pool = nullptr;
   // What the worker does with a packet of verdict kFragment; asked for Outcome::pieces.

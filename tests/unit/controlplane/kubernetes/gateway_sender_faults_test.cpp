@@ -312,6 +312,18 @@ TEST_F(GatewaySenderTest, WhoDoesNotDecideLeavesWhatAnotherWritesAndStillSendsIt
   EXPECT_EQ(writes(1), (Texts{"upsert db=1", "replace db=1 web=1"}));
 }
 
+TEST_F(GatewaySenderTest, WhoComesToDecidePutsRightWhatAnotherHasWrittenBefore) {
+  decides_ = false;
+  prepare("web", "1");
+  start_in_step();
+  gateway_->put(service_message("web", "another's"));
+  await_polls(3);
+  EXPECT_EQ(gateway_->writes(), 1U);
+  decides_ = true;
+  ASSERT_TRUE(await_forms({{"web", "1"}}));
+  EXPECT_EQ(writes(1), Texts{"replace web=1"});
+}
+
 TEST_F(GatewaySenderTest, WhoDecidesPutsRightWhatAnotherWrites) {
   prepare("web", "1");
   start_in_step();
