@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/runtime/announced_routes.h"
 
+#include "controlplane/runtime/netlink_decode.h"
+#include "controlplane/runtime/route_message.h"
+
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <spdlog/spdlog.h>
@@ -15,17 +18,12 @@
 namespace sluice::runtime {
 namespace {
 
-nl_msg* route_message(int kind, int flags, std::uint32_t table, const IpAddress& address) {
+nl_msg* message_about(const IpAddress& address, int kind, int flags, std::uint32_t table) {
   rtmsg header{};
-  header.rtm_family = static_cast<unsigned char>(address.is_ipv4() ? AF_INET : AF_INET6);
-  header.rtm_dst_len = address.bits();
   header.rtm_protocol = AnnouncedRoutes::kProtocol;
-  header.rtm_scope = RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_BLACKHOLE;
-  nl_msg* message = nlmsg_alloc_simple(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
+  nl_msg* message = route_message(kind, flags, header, {address, address.bits()});
   if (message != nullptr) {
-    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
-    nla_put(message, RTA_DST, address.bits() / 8, address.bytes.data());
     nla_put_u32(message, RTA_TABLE, table);
   }
   return message;
@@ -37,18 +35,10 @@ std::optional<IpAddress> own_route(nlmsghdr* message, std::uint32_t table) {
   nlattr* attributes[RTA_MAX + 1];
   if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_protocol != AnnouncedRoutes::kProtocol ||
       nlmsg_parse(message, sizeof(rtmsg), attributes, RTA_MAX, nullptr) != 0 ||
-      attributes[RTA_DST] == nullptr || attributes[RTA_TABLE] == nullptr ||
-      nla_get_u32(attributes[RTA_TABLE]) != table) {
+      attributes[RTA_TABLE] == nullptr || nla_get_u32(attributes[RTA_TABLE]) != table) {
     return std::nullopt;
   }
-  if (header->rtm_family == AF_INET) {
-    Ipv4Address address;
-    std::memcpy(&address, nla_data(attributes[RTA_DST]), sizeof(address));
-    return IpAddress(address);
-  }
-  Ipv6Address address;
-  std::memcpy(&address, nla_data(attributes[RTA_DST]), sizeof(address));
-  return IpAddress(address);
+  return address_of(header->rtm_family, attributes[RTA_DST]);
 }
 
 }  // namespace
@@ -81,7 +71,7 @@ void AnnouncedRoutes::announce(const IpAddress& address) {
 // Never over a route of somebody else's.
 void AnnouncedRoutes::add(const IpAddress& address) {
   const int error =
-      socket_.transact(route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, table_, address));
+      socket_.transact(message_about(address, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, table_));
   const bool failed = error != 0 && error != EEXIST;
   if (!failed) {
     failed_.erase(address);
@@ -105,7 +95,7 @@ void AnnouncedRoutes::withdraw(const IpAddress& address) {
     return;
   }
   failed_.erase(address);
-  const int error = socket_.transact(route_message(RTM_DELROUTE, 0, table_, address));
+  const int error = socket_.transact(message_about(address, RTM_DELROUTE, 0, table_));
   if (error != 0 && error != ESRCH) {  // somebody else has removed it
     spdlog::error("the route for {} in table {} stays: {}", to_string(address), table_,
                   std::strerror(error));

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/runtime/backend_routes.h"
 
+#include "controlplane/runtime/netlink_decode.h"
+#include "controlplane/runtime/route_message.h"
+
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <spdlog/spdlog.h>
@@ -15,34 +18,17 @@
 namespace sluice::runtime {
 namespace {
 
-nl_msg* route_message(int kind, int flags, const IpPrefix& destination, const IpAddress& gateway) {
-  const IpAddress& address = destination.address;
+nl_msg* message_about(const IpPrefix& destination, int kind, int flags, const IpAddress& gateway) {
   rtmsg header{};
-  header.rtm_family = static_cast<unsigned char>(address.is_ipv4() ? AF_INET : AF_INET6);
-  header.rtm_dst_len = destination.length;
   header.rtm_table = RT_TABLE_MAIN;
   header.rtm_protocol = BackendRoutes::kProtocol;
-  header.rtm_scope = RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_UNICAST;
-  nl_msg* message = nlmsg_alloc_simple(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
+  nl_msg* message = route_message(kind, flags, header, destination);
   if (message != nullptr) {
-    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
-    nla_put(message, RTA_DST, address.bits() / 8, address.bytes.data());
     nla_put(message, RTA_GATEWAY, gateway.bits() / 8, gateway.bytes.data());
     nla_put_u32(message, RTA_PRIORITY, BackendRoutes::kMetric);
   }
   return message;
-}
-
-IpAddress address_in(const nlattr* attribute, unsigned char family) {
-  if (family == AF_INET) {
-    Ipv4Address address;
-    std::memcpy(&address, nla_data(attribute), sizeof(address));
-    return IpAddress(address);
-  }
-  Ipv6Address address;
-  std::memcpy(&address, nla_data(attribute), sizeof(address));
-  return IpAddress(address);
 }
 
 // A route of ours.
@@ -51,13 +37,15 @@ std::optional<BackendRoutes::Route> own_route(nlmsghdr* message) {
   nlattr* attributes[RTA_MAX + 1];
   if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_protocol != BackendRoutes::kProtocol ||
       header->rtm_table != RT_TABLE_MAIN ||
-      nlmsg_parse(message, sizeof(rtmsg), attributes, RTA_MAX, nullptr) != 0 ||
-      attributes[RTA_DST] == nullptr || attributes[RTA_GATEWAY] == nullptr) {
+      nlmsg_parse(message, sizeof(rtmsg), attributes, RTA_MAX, nullptr) != 0) {
     return std::nullopt;
   }
-  return BackendRoutes::Route{
-      {address_in(attributes[RTA_DST], header->rtm_family), header->rtm_dst_len},
-      address_in(attributes[RTA_GATEWAY], header->rtm_family)};
+  const auto destination = address_of(header->rtm_family, attributes[RTA_DST]);
+  const auto gateway = address_of(header->rtm_family, attributes[RTA_GATEWAY]);
+  if (!destination || !gateway) {
+    return std::nullopt;
+  }
+  return BackendRoutes::Route{{*destination, header->rtm_dst_len}, *gateway};
 }
 
 // The kernel's words are for those who know its source.
@@ -142,12 +130,12 @@ void BackendRoutes::repair_some() {
 // Never over a route of somebody else's. 0: it is there; else an errno.
 int BackendRoutes::add(const IpPrefix& destination, const IpAddress& gateway) {
   const int error = socket_.transact(
-      route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, destination, gateway));
+      message_about(destination, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, gateway));
   return error == EEXIST ? 0 : error;
 }
 
 void BackendRoutes::remove(const IpPrefix& destination, const IpAddress& gateway) {
-  const int error = socket_.transact(route_message(RTM_DELROUTE, 0, destination, gateway));
+  const int error = socket_.transact(message_about(destination, RTM_DELROUTE, 0, gateway));
   if (error != 0 && error != ESRCH) {  // the kernel has flushed it
     spdlog::error("the route to {} by {} stays: {}", to_string(destination), to_string(gateway),
                   std::strerror(error));

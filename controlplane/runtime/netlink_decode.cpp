@@ -28,7 +28,7 @@ struct Attributes {
   }
 };
 
-std::optional<IpAddress> address_of(int family, const void* bytes, int length) {
+std::optional<IpAddress> address_from(int family, const void* bytes, int length) {
   if (family == AF_INET && length == 4) {
     Ipv4Address v4{};
     std::memcpy(&v4, bytes, sizeof(v4));
@@ -42,12 +42,16 @@ std::optional<IpAddress> address_of(int family, const void* bytes, int length) {
   return std::nullopt;
 }
 
+}  // namespace
+
 std::optional<IpAddress> address_of(int family, const nlattr* attribute) {
   if (attribute == nullptr) {
     return std::nullopt;
   }
-  return address_of(family, nla_data(attribute), nla_len(attribute));
+  return address_from(family, nla_data(attribute), nla_len(attribute));
 }
+
+namespace {
 
 template <typename Header>
 const Header& header_of(nlmsghdr* message) {
@@ -93,9 +97,9 @@ std::optional<IpAddress> via_of(const nlattr* attribute) {
   }
   std::memcpy(&via, nla_data(attribute), sizeof(via));
   const int header = static_cast<int>(sizeof(via));
-  return address_of(via.rtvia_family,
-                    static_cast<const std::uint8_t*>(nla_data(attribute)) + header,
-                    nla_len(attribute) - header);
+  return address_from(via.rtvia_family,
+                      static_cast<const std::uint8_t*>(nla_data(attribute)) + header,
+                      nla_len(attribute) - header);
 }
 
 // A hop into a tunnel of the kernel's (RTA_ENCAP) or over nothing we know cannot be gone: packets

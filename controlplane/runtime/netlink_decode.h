@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+struct nlattr;
 struct nlmsghdr;
 
 // What one rtnetlink message says, as values. Nothing here asks the kernel anything.
@@ -67,5 +68,9 @@ using News = std::variant<std::monostate, LinkNews, AddressNews, RouteNews, Neig
 // std::monostate for what the gateway has no use for: other families, other tables, routes by
 // source or service class, routes of the kernel's own making for groups and broadcast, proxies.
 [[nodiscard]] News decode(nlmsghdr* message);
+
+// Of an attribute that holds an address, in a message of this family (AF_INET, AF_INET6); nothing
+// when it is absent (null) or of another length.
+std::optional<IpAddress> address_of(int family, const nlattr* attribute);
 
 }  // namespace sluice::runtime
