@@ -84,16 +84,18 @@ void Controller::sent(std::size_t gateway, const std::vector<Sent>& sent, bool a
         dirty_.insert(name);
       }
     };
-    absl::flat_hash_map<ServiceName, AtGateway> left;  // of which the gateway has nothing now
     if (all) {
-      left = known;
+      Names there;
       for (const Sent& each : sent) {
-        left.erase(each.name);
+        there.insert(each.name);
       }
-      for (const auto& [name, at] : left) {
-        look_at(name);
-        known.erase(name);
-      }
+      absl::erase_if(known, [&](const auto& item) {
+        const bool is_gone = !there.contains(item.first);
+        if (is_gone) {
+          look_at(item.first);
+        }
+        return is_gone;
+      });
     }
     for (const Sent& each : sent) {
       const auto before = known.find(each.name);
