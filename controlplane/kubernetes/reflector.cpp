@@ -11,6 +11,8 @@ namespace sluice::kubernetes {
 namespace {
 
 constexpr int kGone = 410;
+// A version that expires sooner than this after its list is a server's fault: it is given a pause.
+constexpr std::chrono::milliseconds kListAtOnce = Backoff::kLast;
 
 std::string refusal_of(Decoder& decoder, const HttpResponse& response) {
   std::string text = std::to_string(response.status);
@@ -39,14 +41,18 @@ Reflector::~Reflector() {
 
 void Reflector::run() {
   while (!stop_) {
-    const Outcome outcome = version_.empty() ? list() : watch();
+    const bool lists = version_.empty();
+    const Outcome outcome = lists ? list() : watch();
     if (outcome == Outcome::kEnded) {
       continue;
     }
+    ++counts_.failures;
     if (outcome == Outcome::kExpired) {
       version_.clear();
+      if (!lists && Backoff::Clock::now() - listed_at_ > kListAtOnce) {
+        continue;
+      }
     }
-    ++counts_.failures;
     wait();
   }
 }
@@ -95,6 +101,7 @@ Reflector::Outcome Reflector::list_pages(std::size_t limit) {
   }
   sink_.end_list();
   version_ = meta.resource_version;
+  listed_at_ = Backoff::Clock::now();
   if (!said_.empty()) {
     spdlog::info("list {}: it works again", settings_.what);
     said_.clear();

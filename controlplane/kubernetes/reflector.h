@@ -85,6 +85,7 @@ class Reflector {
   Counts counts_;
   std::string version_;  // to watch from; empty: list first
   std::string said_;     // the last failure in the log
+  Backoff::Clock::time_point listed_at_{};
   std::chrono::milliseconds retry_after_{0};
   bool expired_ = false;  // by an event of the present watch
   bool broken_ = false;

@@ -53,6 +53,9 @@ def test_the_api_server_being_away_touches_nothing_and_what_was_deleted_goes_aft
     wait_until(lambda: services_of(gateway) == ["default/web"], 65, "the deletion taking effect")
     assert failures(load.finish()) == {}
     assert lists_of(cluster) == lists + 1
+    listed = cluster.times(SERVICES)[-1]
+    expired = max(when for when in cluster.times(SERVICES, watch=True) if when < listed)
+    assert listed - expired < 0.8  # the list follows at once; the least pause is longer
     assert ingress(cluster, "web") == [VIP_V4]
 
 

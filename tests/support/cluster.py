@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import yaml
 
@@ -77,7 +78,7 @@ class Cluster(ApiServer):
         self.folder.mkdir(exist_ok=True)
         context, self.authority = tls.make(self.folder)
         super().__init__(ssl=context, **settings)
-        self.asked = []  # (method, path, whether it is a watch) of each request
+        self.asked = []  # (method, path, whether it is a watch, when) of each request
 
     def kubeconfig(self, token="admin", server=None, authority=None, **user):
         """Written anew each time; returns its path. `server`: another door to it, with its authority."""
@@ -148,10 +149,14 @@ class Cluster(ApiServer):
 
     def count(self, path, watch=False):
         """Lists of a path so far, or watches."""
-        return self.asked.count(("GET", path, watch))
+        return len(self.times(path, watch))
+
+    def times(self, path, watch=False):
+        """When each was asked for (time.monotonic)."""
+        return [when for *what, when in self.asked if what == ["GET", path, watch]]
 
     async def _answer(self, request, reply):
-        self.asked.append((request.method, request.path, request.flag("watch")))
+        self.asked.append((request.method, request.path, request.flag("watch"), time.monotonic()))
         await super()._answer(request, reply)
 
 
