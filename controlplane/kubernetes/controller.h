@@ -10,6 +10,7 @@
 #include "controlplane/kubernetes/backoff.h"
 #include "controlplane/kubernetes/cluster_state.h"
 #include "controlplane/kubernetes/cluster_writer.h"
+#include "controlplane/kubernetes/gateway_answers.h"
 #include "controlplane/kubernetes/gateway_routes.h"
 #include "controlplane/kubernetes/gateway_sender.h"
 #include "controlplane/kubernetes/leader_election.h"
@@ -68,14 +69,11 @@ class Controller {
  private:
   using Clock = std::chrono::steady_clock;
   using Names = absl::flat_hash_set<ServiceName>;
-  struct AtGateway {
-    std::vector<std::string> vips;
-    std::string refusal;
-    std::string resource;
-    std::string owner;
-  };
+  static constexpr std::chrono::milliseconds kTurn{500};
+  static constexpr std::chrono::milliseconds kAfterStale{1'000};
   enum class Ack { kWaiting, kServed, kRefused };
 
+  // controller.cpp
   void run();
   [[nodiscard]] bool still_leads() const;
   bool await_work(Names& names);
@@ -83,11 +81,15 @@ class Controller {
   void take_over();
   void step_down();
   bool refresh_pools();
+  bool publish(const ServiceName& name, const std::vector<IpAddress>& vips);
+  void again(const ServiceName& name, std::chrono::milliseconds in);
+  void after(ClusterWriter::Written written, const ServiceName& name);
+
+  // controller_service.cpp
   void reconcile(const ServiceName& name);
   void set_up(const ServiceView& view);
   void tear_down(const Service& service);
   void tell_of_served(const ServiceView& view);
-  [[nodiscard]] bool is_served(const ServiceName& name, const std::vector<IpAddress>& vips) const;
   // For services with externalTrafficPolicy Local; of the gateways, so one answer is for all.
   bool loses_clients(const Service& service, const std::vector<IpAddress>& vips);
   Translation translated(const ServiceView& view, const std::vector<IpAddress>& vips);
@@ -102,10 +104,7 @@ class Controller {
                     const std::vector<PortError>& errors);
   [[nodiscard]] bool is_gone(const ServiceName& name);
   void free_address(const ServiceName& name);
-  bool publish(const ServiceName& name, const std::vector<IpAddress>& vips);
   void tell(const Service& service, std::vector<Finding> findings);
-  void again(const ServiceName& name, std::chrono::milliseconds in);
-  void after(ClusterWriter::Written written, const ServiceName& name);
 
   const Settings settings_;
   ClusterState& state_;
@@ -123,7 +122,7 @@ class Controller {
   std::optional<Clock::time_point> took_over_;
   bool assigns_ = false;  // vips_ is what counts
   absl::flat_hash_map<ServiceName, std::vector<IpAddress>> vips_;
-  std::vector<absl::flat_hash_map<ServiceName, AtGateway>> at_gateway_;
+  GatewayAnswers answers_;
 
   // The controller's thread alone.
   ClusterWriter writer_;

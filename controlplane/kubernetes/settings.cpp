@@ -61,6 +61,21 @@ void check_node_health(const v1::KubernetesConfig& config, Settings& settings,
   settings.node_health = std::chrono::milliseconds(*us / 1'000);
 }
 
+void check_release_delay(const v1::KubernetesConfig& config, Settings& settings,
+                         model::Faults& faults) {
+  const std::string& text = config.release_delay();
+  if (text.empty()) {
+    return;
+  }
+  constexpr std::uint64_t kMostUs = 600'000'000;
+  const auto us = model::parse_duration_us(text);
+  if (!us || *us > kMostUs) {
+    faults.add("releaseDelay", "'" + text + "' is not a duration up to 10m; write it like 15s");
+    return;
+  }
+  settings.release_delay = std::chrono::milliseconds(*us / 1'000);
+}
+
 }  // namespace
 
 std::string lease_namespace_of(const Settings& settings, const ClusterAccess& access) {
@@ -113,6 +128,7 @@ model::Result<Settings> validate(const v1::KubernetesConfig& config) {
   settings.translate.zone = config.zone();
   check_delivery(config, settings, faults);
   check_node_health(config, settings, faults);
+  check_release_delay(config, settings, faults);
   const std::string& level = config.log().level();
   if (!level.empty()) {
     settings.log_level = level;

@@ -26,6 +26,8 @@ struct Settings {
   TranslateSettings translate;
   bool routes_pods_by_nodes = false;             // see pod_routes_of()
   std::chrono::milliseconds node_health{5'000};  // how often nodes are asked; 0: never
+  // How long a service that goes keeps its addresses at the least.
+  std::chrono::milliseconds release_delay{0};
 };
 
 // The Lease of its adapters: in the namespace that is configured, or that of the access.

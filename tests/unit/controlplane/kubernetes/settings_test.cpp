@@ -169,6 +169,7 @@ TEST(Settings, AllFaultsAreToldAtOnce) {
   config.set_delivery("pod");
   config.set_pod_routes("pods");
   config.set_node_health_interval("soon");
+  config.set_release_delay("later");
   config.mutable_log()->set_level("loud");
   const auto settings = validate(config);
   ASSERT_FALSE(settings);
@@ -177,8 +178,9 @@ TEST(Settings, AllFaultsAreToldAtOnce) {
   for (const model::Fault& fault : settings.error().faults) {
     paths.push_back(fault.path);
   }
-  EXPECT_EQ(paths, (std::vector<std::string>{"provider", "gateways", "context", "delivery",
-                                             "podRoutes", "nodeHealthInterval", "log.level"}));
+  EXPECT_EQ(paths,
+            (std::vector<std::string>{"provider", "gateways", "context", "delivery", "podRoutes",
+                                      "nodeHealthInterval", "releaseDelay", "log.level"}));
 }
 
 TEST(Settings, DeliveryIsOneOfThreeWords) {
@@ -216,6 +218,27 @@ TEST(Settings, NodesAreAskedEverySecondToFiveMinutesOrNever) {
               std::vector<std::string>{"nodeHealthInterval: '" + text +
                                        "' is not a duration from 1s to 5m; write it like 5s, or "
                                        "0s for never"});
+  }
+}
+
+TEST(Settings, AServiceThatGoesKeepsItsAddressesForUpToTenMinutes) {
+  using std::chrono::milliseconds;
+  EXPECT_EQ(validate(good())->release_delay, milliseconds(0));
+  const std::pair<const char*, milliseconds> sound[] = {
+      {"0s", milliseconds(0)}, {"15s", milliseconds(15'000)}, {"10m", milliseconds(600'000)}};
+  for (const auto& [text, delay] : sound) {
+    v1::KubernetesConfig config = good();
+    config.set_release_delay(text);
+    const auto settings = validate(config);
+    ASSERT_TRUE(settings) << text;
+    EXPECT_EQ(settings->release_delay, delay) << text;
+  }
+  for (const std::string text : {"10m1s", "15", "-1s", "soon"}) {
+    v1::KubernetesConfig config = good();
+    config.set_release_delay(text);
+    EXPECT_EQ(faults_of(config),
+              std::vector<std::string>{"releaseDelay: '" + text +
+                                       "' is not a duration up to 10m; write it like 15s"});
   }
 }
 
