@@ -30,6 +30,13 @@ bool serves_while_terminating(const Endpoint& endpoint) {
          endpoint.conditions.terminating.value_or(false);
 }
 
+// What an endpoint that takes no new flows means for those that it has. UDP clients never say that
+// they are done: where it does not even serve any more, theirs move, as if it were gone (2.7).
+BindingState state_of_unchosen(const Endpoint& endpoint, std::uint8_t protocol) {
+  const bool serves = endpoint.conditions.serving.value_or(true);
+  return serves || protocol != kProtocolUdp ? BindingState::kDraining : BindingState::kRemoved;
+}
+
 bool before_in_order(const IpAddress& address, std::uint16_t port, const IpAddress& other,
                      std::uint16_t other_port) {
   return std::tie(address, port) < std::tie(other, other_port);
@@ -247,7 +254,8 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
       endpoint.draining_since_ms = old->draining_since_ms;
       endpoint.drained = old->drained;
     }
-    bind(port, endpoint, choice.active ? BindingState::kActive : BindingState::kDraining);
+    bind(port, endpoint,
+         choice.active ? BindingState::kActive : state_of_unchosen(member, spec.protocol));
     ring.push_back({endpoint.address, endpoint.port,
                     static_cast<std::uint16_t>(choice.active ? endpoint.weight : 0)});
     made->binding_slots.push_back(endpoint.slot);
@@ -291,9 +299,11 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
   } else if (endpoint.state == state) {
     return;
   }
+  if (!endpoint.drains() || state == BindingState::kActive) {
+    endpoint.draining_since_ms = now_ms_;
+    endpoint.drained = false;
+  }
   endpoint.state = state;
-  endpoint.draining_since_ms = now_ms_;
-  endpoint.drained = false;
   changed_bindings_.push_back({endpoint.slot,
                                {endpoint.address, endpoint.port, port.id,
                                 BindingStateByte::make(state, incarnations_[endpoint.slot])}});

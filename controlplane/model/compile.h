@@ -33,9 +33,13 @@ struct CompiledEndpoint {
   std::uint32_t slot = 0;  // 0: never used, it has no binding
   BindingState state = BindingState::kFree;
   const char* choice = "";              // why it takes no new flows, or does all the same
-  std::uint64_t draining_since_ms = 0;  // with kDraining
-  bool drained = false;                 // with kDraining: the deadline is past, its flows are over
+  std::uint64_t draining_since_ms = 0;  // since it drains()
+  bool drained = false;                 // the deadline is past, its flows are over
 
+  // It takes no new flows, and may have some.
+  [[nodiscard]] bool drains() const {
+    return state == BindingState::kDraining || state == BindingState::kRemoved;
+  }
   [[nodiscard]] std::string reason() const {
     return std::string(choice) + (drained ? "; its drain deadline is past" : "");
   }

@@ -38,9 +38,8 @@ void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPor
 
 void ServiceCompiler::note_draining(const Key& key, const CompiledService& service) {
   const auto waits = [](const CompiledPort& port) {
-    return std::any_of(port.endpoints.begin(), port.endpoints.end(), [](const auto& endpoint) {
-      return endpoint.state == BindingState::kDraining && !endpoint.drained;
-    });
+    return std::any_of(port.endpoints.begin(), port.endpoints.end(),
+                       [](const auto& endpoint) { return endpoint.drains() && !endpoint.drained; });
   };
   if (service.drain_deadline_ms != 0 &&
       std::any_of(service.ports.begin(), service.ports.end(), waits)) {
@@ -58,7 +57,7 @@ bool ServiceCompiler::expire_drains() {
     CompiledService& service = services_[key];
     for (CompiledPort& port : service.ports) {
       for (CompiledEndpoint& endpoint : port.endpoints) {
-        if (endpoint.state != BindingState::kDraining || endpoint.drained ||
+        if (!endpoint.drains() || endpoint.drained ||
             now_ms_ - endpoint.draining_since_ms < service.drain_deadline_ms) {
           continue;
         }

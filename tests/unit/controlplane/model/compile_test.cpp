@@ -356,6 +356,67 @@ TEST(Compile, AnEndpointThatGoesEndsItsTcpFlowsWhereItsServiceSaysSoThen) {
   }
 }
 
+// KUBERNETES.md 2.7: UDP flows leave an endpoint that does not serve, though it is still listed.
+TEST(Compile, AnEndpointThatDoesNotServeAnyMoreKeepsItsTcpFlowsAndNotThoseOfUdp) {
+  struct Row {
+    Conditions conditions;
+    BindingState tcp, udp;
+  };
+  using State = BindingState;
+  const std::vector<Row> rows{
+      {{true, true, false}, State::kActive, State::kActive},
+      {{false, true, true}, State::kDraining, State::kDraining},
+      {{false, true, false}, State::kDraining, State::kDraining},
+      {{false, {}, {}}, State::kDraining, State::kDraining},  // absent serving means serving
+      {{false, false, true}, State::kDraining, State::kRemoved},
+      {{false, false, false}, State::kDraining, State::kRemoved}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SCOPED_TRACE(i);
+    Compiled world;
+    const auto with = [](const Conditions& conditions) {
+      Service dns =
+          service("dns", {"192.0.2.1"}, {endpoint("10.0.0.1", conditions), endpoint("10.0.0.2")});
+      dns.ports.push_back({"udp", kProtocolUdp, 80, 8080, ""});
+      dns.options.drain_deadline_ms = 10'000;
+      return dns;
+    };
+    world.put(with({}));
+    const auto slot = [&world](std::size_t port) {
+      return world.compiler.find("cli", {"default", "dns"})->ports[port].endpoints[0].slot;
+    };
+    world.put(with(rows[i].conditions));
+    EXPECT_EQ(world.bindings->state(slot(0)).state(), rows[i].tcp);
+    EXPECT_EQ(world.bindings->state(slot(1)).state(), rows[i].udp);
+    EXPECT_EQ(world.usable("192.0.2.1").contains("10.0.0.1"), rows[i].tcp == State::kActive);
+    world.compiler.set_time(10'000);
+    EXPECT_EQ(world.compiler.expire_drains(), rows[i].tcp != State::kActive) << "for both";
+    world.take();
+    EXPECT_EQ(world.bindings->state(slot(1)).state(),
+              rows[i].udp == State::kActive ? State::kActive : State::kFree);
+    world.put(with({}));
+    EXPECT_EQ(world.bindings->state(slot(1)).state(), State::kActive) << "it serves again";
+  }
+}
+
+TEST(Compile, ItsDrainDeadlineGoesOnWhereADrainingEndpointStopsServing) {
+  Compiled world;
+  const auto with = [](const Conditions& conditions) {
+    Service dns =
+        service("dns", {"192.0.2.1"}, {endpoint("10.0.0.1", conditions), endpoint("10.0.0.2")});
+    dns.ports = {{"udp", kProtocolUdp, 80, 8080, ""}};
+    dns.options.drain_deadline_ms = 10'000;
+    return dns;
+  };
+  world.put(with({}));
+  world.put(with({false, true, true}));
+  world.compiler.set_time(6'000);
+  world.put(with({false, false, true}));
+  world.compiler.set_time(9'999);
+  EXPECT_FALSE(world.compiler.expire_drains());
+  world.compiler.set_time(10'000);
+  EXPECT_TRUE(world.compiler.expire_drains());
+}
+
 TEST(Compile, WithoutADrainDeadlineNothingEverExpires) {
   Compiled world;
   world.compiler.set_time(1'000);
