@@ -14,6 +14,10 @@ model::Service basics_of(const Service& service) {
   basics.name = service.meta.name;
   basics.labels = service.meta.labels;
   basics.annotations = service.meta.annotations;
+  const auto pool = basics.annotations.find(model::kAddressPoolAnnotation);
+  if (pool != basics.annotations.end() && pool->second.empty()) {
+    basics.annotations.erase(pool);  // told of as a bad one, and ignored (3.13)
+  }
   return basics;
 }
 
@@ -26,10 +30,11 @@ std::vector<Family> families_of(const Service& service) {
       families.push_back(family);
     }
   }
-  if (families.empty()) {
-    families.push_back(Family::kIpv4);  // servers before 1.20
-  }
   return families;
+}
+
+std::string pool_wanted(const Service& service) {
+  return annotation_of(service, model::kAddressPoolAnnotation);
 }
 
 // A request or a status may name one twice.
@@ -131,6 +136,11 @@ std::string Addresses::take_requested(const Service& service,
     if (pool != nullptr && !pool->serves(provider_, basics_of(service))) {
       return text + " is of pool '" + pool->name + "', which is not for this service";
     }
+    if (const std::string wanted = pool_wanted(service);
+        pool != nullptr && !wanted.empty() && pool->name != wanted) {
+      return text + " is of pool '" + pool->name + "', and the annotation " +
+             model::kAddressPoolAnnotation + " names '" + wanted + "'; change one of them";
+    }
     if (!is_free_for(service.meta.name, wish, address)) {
       return text + " is another service's; ask for another one, or share it by the annotation " +
              model::kSharedIpAnnotation;
@@ -154,10 +164,40 @@ std::optional<IpAddress> Addresses::lowest_shared(
   return lowest;
 }
 
+// An ExternalName has no families, nor have services of servers before 1.20: one address, then.
+std::vector<Family> Addresses::families_for(const Service& service) const {
+  std::vector<Family> families = families_of(service);
+  if (families.empty()) {
+    families = allocator_.families(provider_, basics_of(service));
+    families.resize(1, Family::kIpv4);
+  }
+  return families;
+}
+
+// A name that no pool has may be a slip: what the service has stays, and it gets nothing else.
+std::string Addresses::keep(const Service& service, const Holding& had, Holding& wish) const {
+  std::copy_if(had.vips.begin(), had.vips.end(), std::back_inserter(wish.vips),
+               [&](const IpAddress& address) { return may_have(service, wish, address); });
+  std::string names;
+  for (const model::AddressPool& pool : allocator_.pools()) {
+    names += (names.empty() ? "" : ", ") + pool.name;
+  }
+  return std::string(model::kAddressPoolAnnotation) + ": the gateway has no pool '" +
+         pool_wanted(service) + "'; it has " + names;
+}
+
+bool Addresses::is_pool(const std::string& name) const {
+  return std::any_of(allocator_.pools().begin(), allocator_.pools().end(),
+                     [&](const model::AddressPool& pool) { return pool.name == name; });
+}
+
 std::string Addresses::choose(const Service& service, const Holding& had, Holding& wish) const {
+  if (const std::string wanted = pool_wanted(service); !wanted.empty() && !is_pool(wanted)) {
+    return keep(service, had, wish);
+  }
   const model::Service basics = basics_of(service);
   std::string why_not;
-  for (const Family family : families_of(service)) {
+  for (const Family family : families_for(service)) {
     const auto fits = [&](const IpAddress& address) {
       const model::AddressPool* pool = allocator_.pool_of(address);
       return address.family == family && may_have(service, wish, address) && pool != nullptr &&

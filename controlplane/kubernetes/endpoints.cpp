@@ -99,8 +99,9 @@ void add_endpoint(const Joined& from, v1::ServiceSpec& spec) {
 }  // namespace
 
 // Hints count, for each port and family by itself, when all ready endpoints have them and one names
-// the zone (2.8); then the ready ones that do not are left out.
-void narrow(TargetsByAddress& pods, const std::string& zone) {
+// the zone (2.8). The ready ones that do not take no new flows then. They serve, so they keep
+// those that they have: a hint that comes must not end what is under way (2.7).
+void narrow(TargetsByAddress& pods, const std::string& zone, std::deque<SliceEndpoint>& passed) {
   struct Hints {
     bool all_have = true;
     bool any_here = false;
@@ -116,11 +117,15 @@ void narrow(TargetsByAddress& pods, const std::string& zone) {
     }
   }
   for (auto& [address, targets] : pods) {
-    std::erase_if(targets, [&, family = address.family](const auto& each) {
-      const Hints& of = hints[{family, each.first.port}];
-      return of.all_have && of.any_here && is_ready(*each.second) &&
-             !names(each.second->hinted_zones, zone);
-    });
+    for (auto& [target, state] : targets) {
+      const Hints& of = hints[{address.family, target.port}];
+      if (of.all_have && of.any_here && is_ready(*state) && !names(state->hinted_zones, zone)) {
+        SliceEndpoint& endpoint = passed.emplace_back(*state);
+        endpoint.ready = Condition::kFalse;
+        endpoint.serving = Condition::kTrue;
+        state = &endpoint;
+      }
+    }
   }
 }
 

@@ -5,12 +5,14 @@
 #include "controlplane/kubernetes/node_health_view.h"
 #include "controlplane/kubernetes/slice_targets.h"
 
+#include <deque>
 #include <string>
 
 namespace sluice::kubernetes {
 
-// Leaves out the ready endpoints that hints for topology keep from `zone` (2.8).
-void narrow(TargetsByAddress& pods, const std::string& zone);
+// The ready endpoints that hints for topology keep from `zone` (2.8) take no new flows: their
+// states become ones of `passed`, which has to outlive `pods`.
+void narrow(TargetsByAddress& pods, const std::string& zone, std::deque<SliceEndpoint>& passed);
 
 // Pods: an endpoint for each address, once for all ports for which it is in one state. What the
 // ports of `spec` lack is their target port.

@@ -10,6 +10,7 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
 #include <algorithm>
+#include <deque>
 
 namespace sluice::kubernetes {
 namespace {
@@ -100,8 +101,8 @@ void set_metadata(const Service& service, const Annotations& annotations, v1::Se
   made.mutable_metadata()->set_namespace_(service.meta.name.space);
   made.mutable_metadata()->mutable_labels()->insert(service.meta.labels.begin(),
                                                     service.meta.labels.end());
-  for (const char* key : {model::kAddressPoolAnnotation, model::kSharedIpAnnotation,
-                          model::kExposeExternalNameAnnotation}) {
+  // Not the pool's name: the adapter has chosen by it, and keeps what a service had before a slip.
+  for (const char* key : {model::kSharedIpAnnotation, model::kExposeExternalNameAnnotation}) {
     const std::string value = annotations.get(key);
     if (!value.empty()) {
       (*made.mutable_metadata()->mutable_annotations())[key] = value;
@@ -361,12 +362,13 @@ class Translator {
 
   void add_endpoints(v1::ServiceSpec& spec) {
     std::set<IpAddress> bad;
+    std::deque<SliceEndpoint> passed;
     TargetsByAddress pods = targets_of(slices_, spec, bad);
     tell_of_bad(bad);
     // With nodes it changes nothing: some endpoint is always left, and their proxies read hints
     // too.
     if (!settings_.zone.empty() && service_.external_traffic_policy != "Local") {
-      narrow(pods, settings_.zone);
+      narrow(pods, settings_.zone, passed);
     }
     const DeliveryInput input = delivery_input(spec);
     DeliveryChoice choice = choose_delivery(input, pods);
@@ -382,10 +384,25 @@ class Translator {
             static_cast<std::int32_t>(ports_[static_cast<std::size_t>(i)]->node_port));
       }
       add_nodes(service_, pods, around_.nodes, around_.health, spec);
+      tell_of_affinity(spec);
     } else {
       add_pods(pods, spec);
     }
     made_.delivery = std::move(choice);
+  }
+
+  // A node's kube-proxy keeps to a pod by the address that it sees.
+  void tell_of_affinity(const v1::ServiceSpec& spec) {
+    const bool sees_clients = spec.external_traffic_policy() == "Local" && !around_.loses_clients;
+    if (spec.session_affinity() == "ClientIP" && !sees_clients) {
+      made_.findings.push_back(
+          {"AffinityByNode",
+           "sessionAffinity is ClientIP and delivery is by nodes: each client keeps to a node, and "
+           "all clients of a node to one of its pods, as its proxy sees the gateway's address. "
+           "Give "
+           "the gateway routes to pods, or keep clients' addresses by externalTrafficPolicy: "
+           "Local"});
+    }
   }
 
   // Each is an event, so a few stand for all.
@@ -466,7 +483,16 @@ std::optional<std::vector<IpAddress>> requested_vips(const Service& service,
   std::vector<IpAddress> addresses;
   for (const std::string& text : texts) {
     const std::string trimmed(absl::StripAsciiWhitespace(text));
-    if (const auto address = parse_ip(trimmed)) {
+    const auto address = parse_ip(trimmed);
+    const bool is_second =
+        address && std::any_of(addresses.begin(), addresses.end(), [&](const IpAddress& other) {
+          return other.family == address->family && other != *address;
+        });
+    if (is_second) {
+      findings.push_back({"BadAddress", std::string(field) + ": '" + trimmed +
+                                            "' is a second address of its family, and a service "
+                                            "has one; it is left out"});
+    } else if (address) {
       addresses.push_back(*address);
     } else {
       findings.push_back({"BadAddress", std::string(field) + ": '" + trimmed +

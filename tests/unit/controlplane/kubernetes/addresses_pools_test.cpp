@@ -18,6 +18,48 @@ TEST(AddressesPools, AnAddressOfNoPoolAnyMoreGivesWayToAnother) {
   EXPECT_EQ(given(addresses, Wish("b")), "192.0.2.0");
 }
 
+TEST(AddressesPools, AnEmptyNameOfAPoolIsNone) {
+  Addresses addresses("cluster-a");
+  addresses.set_pools({pool("lb", {"192.0.2.0/30"})});
+  EXPECT_EQ(given(addresses, Wish("a").from("")), "192.0.2.0");
+}
+
+TEST(AddressesPools, ANameThatNoPoolHasLeavesAServiceWhatItHasAndGivesNothing) {
+  Addresses addresses("cluster-a");
+  addresses.set_pools({pool("lb", {"192.0.2.0/30"}), pool("other", {"198.51.100.0/30"})});
+  const std::string why =
+      "(sluice.dev/address-pool: the gateway has no pool 'tpyo'; it has lb, other)";
+  EXPECT_EQ(given(addresses, Wish("new").from("tpyo")), why);
+  EXPECT_EQ(given(addresses, Wish("a")), "192.0.2.0");
+  EXPECT_EQ(given(addresses, Wish("a").from("tpyo")), "192.0.2.0 " + why);
+  EXPECT_EQ(given(addresses, Wish("a").from("other")), "198.51.100.0") << "one that there is";
+}
+
+TEST(AddressesPools, AnAddressOfAnotherPoolThanItNamesIsNotGiven) {
+  Addresses addresses("cluster-a");
+  addresses.set_pools({pool("lb", {"192.0.2.0/30"}), pool("other", {"198.51.100.0/30"})});
+  EXPECT_EQ(given(addresses, Wish("a").from("other"), {"192.0.2.1"}),
+            "(192.0.2.1 is of pool 'lb', and the annotation sluice.dev/address-pool names 'other'; "
+            "change one of them)");
+  EXPECT_EQ(given(addresses, Wish("a").from("lb"), {"192.0.2.1"}), "192.0.2.1");
+}
+
+TEST(AddressesPools, ANameOutsideGetsAnAddressOfTheFamilyThatThereIs) {
+  const auto external_name = [] {
+    Wish wish("name");
+    wish.service.type = "ExternalName";
+    wish.service.ip_families.clear();
+    wish.service.ip_family_policy.clear();
+    return wish;
+  };
+  Addresses addresses("cluster-a");
+  addresses.set_pools({pool("six", {"2001:db8::10-2001:db8::11"})});
+  EXPECT_EQ(given(addresses, external_name()), "2001:db8::10");
+  addresses.release({"shop", "name"});
+  addresses.set_pools({pool("six", {"2001:db8::10-2001:db8::11"}), pool("lb", {"192.0.2.0/30"})});
+  EXPECT_EQ(given(addresses, external_name()), "192.0.2.0");
+}
+
 TEST(AddressesPools, WhatIsHeldIsNotGivenTwiceByNewPools) {
   Addresses addresses("cluster-a");
   addresses.set_pools({pool("lb", {"192.0.2.0/30"})});
@@ -96,7 +138,7 @@ TEST(AddressesPools, APoolThatDoesNotAssignByItselfGivesToWhoAsks) {
   EXPECT_EQ(given(addresses, Wish("b").from("manual")), "192.0.2.0");
   EXPECT_EQ(given(addresses, Wish("c"), {"192.0.2.3"}), "192.0.2.3");
   EXPECT_EQ(given(addresses, Wish("d").from("absent")),
-            "(pool 'absent' has no IPv4 address for this service)");
+            "(sluice.dev/address-pool: the gateway has no pool 'absent'; it has manual, auto)");
   // Who asks no more has no claim to it.
   EXPECT_EQ(given(addresses, Wish("b")), "198.51.100.1");
 }

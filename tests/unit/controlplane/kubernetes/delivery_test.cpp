@@ -82,7 +82,7 @@ TEST(Delivery, GoesToPodsWhenAllThatAreUsedAreRoutedElseToNodes) {
                  c.settings.zone = "x";
                  c.set_endpoints({hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y")});
                }),
-        "http 10.0.0.1:8080"},
+        "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]"},
        {"2.8: with nodes, hints are their proxies' to read: all endpoints count",
         routed({},
                [](Cluster& c) {

@@ -28,6 +28,33 @@ Change locally(const Change& change) {
   });
 }
 
+// 2.6: kube-proxy's own affinity is to the address that it sees.
+TEST(NodeDelivery, AffinityIsToldToHoldToANodeWhereItsProxyDoesNotSeeClients) {
+  const auto with_affinity = [](const Change& change) {
+    return [change](Cluster& c) {
+      c.service.session_affinity = "ClientIP";
+      change(c);
+    };
+  };
+  const auto reasons = [](const Translation& made) {
+    std::string text;
+    for (const Finding& finding : made.findings) {
+      text += finding.reason + " ";
+    }
+    return text;
+  };
+  expect_rows({{"by nodes", with_affinity(by_nodes()), "AffinityByNode "},
+               {"to pods, where the gateway keeps it", with_affinity([](Cluster&) {}), ""},
+               {"without affinity", by_nodes(), ""},
+               {"Local, and the gateway keeps clients' addresses",
+                with_affinity(locally([](Cluster&) {})), ""}},
+              reasons);
+  Cluster cluster;
+  with_affinity(locally([](Cluster&) {}))(cluster);
+  cluster.loses_clients = true;
+  EXPECT_NE(reasons(cluster.translated()).find("AffinityByNode"), std::string::npos);
+}
+
 const std::string kToBoth = "http 192.168.0.1:30080, 192.168.0.2:30080";
 const std::string kToB = "http 192.168.0.2:30080";
 

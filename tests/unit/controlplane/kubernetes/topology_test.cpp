@@ -25,13 +25,13 @@ SliceEndpoint for_node(const std::string& address, const char* node, const char*
 
 TEST(Topology, HintsNarrowTheSetWhenAllHaveThemAndOneNamesTheZone) {
   expect_rows(
-      {{"2.8: only those that name it",
+      {{"2.8: only those that name it take new flows",
         in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y"), hinted("10.0.0.3", "x")}),
-        "http 10.0.0.1:8080, 10.0.0.3:8080"},
+        "http 10.0.0.1:8080, 10.0.0.2:8080[FTF], 10.0.0.3:8080"},
        {"2.8: a hint may name several zones",
         in_zone("y",
                 {hinted("10.0.0.1", "x y"), hinted("10.0.0.2", "y z"), hinted("10.0.0.3", "x")}),
-        "http 10.0.0.1:8080, 10.0.0.2:8080"},
+        "http 10.0.0.1:8080, 10.0.0.2:8080, 10.0.0.3:8080[FTF]"},
        {"2.8: missing on one: all are used",
         in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y"), hinted("10.0.0.3", "")}),
         "http 10.0.0.1:8080, 10.0.0.2:8080, 10.0.0.3:8080"},
@@ -63,11 +63,11 @@ TEST(Topology, HintsNarrowTheSetWhenAllHaveThemAndOneNamesTheZone) {
           here.zone = kept("x");
           c.set_endpoints({there, here});
         },
-        "http 10.0.0.1:8080"},
+        "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]"},
        {"2.8: ready ones need hints, others do not",
         in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y"),
                       hinted("10.0.0.3", "", kStarting)}),
-        "http 10.0.0.1:8080, 10.0.0.3:8080[FFF]"},
+        "http 10.0.0.1:8080, 10.0.0.2:8080[FTF], 10.0.0.3:8080[FFF]"},
        {"2.2: draining ones are left to the gateway, as raw as ever",
         in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y", kDraining)}),
         "http 10.0.0.1:8080, 10.0.0.2:8080[FTT]"},
@@ -80,14 +80,14 @@ TEST(Topology, HintsNarrowTheSetWhenAllHaveThemAndOneNamesTheZone) {
        {"2.8: ready is true or absent here too",
         in_zone("x",
                 {hinted("10.0.0.1", "x", {kAbsent, kAbsent, kAbsent}), hinted("10.0.0.2", "y")}),
-        "http 10.0.0.1:8080"}},
+        "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]"}},
       behind);
 }
 
 TEST(Topology, HintsOfNodesAreNotAGateways) {
   expect_rows({{"2.8: a gateway is no node: zone hints count instead",
                 in_zone("x", {for_node("10.0.0.1", "x", "y"), for_node("10.0.0.2", "b", "x")}),
-                "http 10.0.0.2:8080"},
+                "http 10.0.0.1:8080[FTF], 10.0.0.2:8080"},
                {"2.8: with node hints only, all are used",
                 in_zone("x", {for_node("10.0.0.1", "x", ""), for_node("10.0.0.2", "b", "")}),
                 "http 10.0.0.1:8080, 10.0.0.2:8080"}},
@@ -106,7 +106,7 @@ TEST(Topology, HintsAreOfThePolicyClusterOnly) {
                   in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y")})(c);
                   c.service.external_traffic_policy.clear();
                 },
-                "http 10.0.0.1:8080"}},
+                "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]"}},
               behind);
 }
 
@@ -117,32 +117,32 @@ TEST(Topology, EachFamilyAndEachPortIsNarrowedByItself) {
       {"2.5: hints of one family are nothing to the other",
        in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y"), hinted("2001:db8::1", ""),
                      hinted("2001:db8::2", "y")}),
-       "http 10.0.0.1:8080, [2001:db8::1]:8080, [2001:db8::2]:8080"},
+       "http 10.0.0.1:8080, 10.0.0.2:8080[FTF], [2001:db8::1]:8080, [2001:db8::2]:8080"},
       {"2.5: nor is a match",
        in_zone("x", {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y"), hinted("2001:db8::1", "y"),
                      hinted("2001:db8::2", "y")}),
-       "http 10.0.0.1:8080, [2001:db8::1]:8080, [2001:db8::2]:8080"},
+       "http 10.0.0.1:8080, 10.0.0.2:8080[FTF], [2001:db8::1]:8080, [2001:db8::2]:8080"},
       {"2.8: a port that has none in the zone keeps all of its own",
        [&](Cluster& c) {
          c.settings.zone = "x";
          c.slices = {slice(http, {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y")}),
                      slice(dns, {hinted("10.0.0.2", "y"), hinted("10.0.0.3", "y")})};
        },
-       "http 10.0.0.1:8080; dns 10.0.0.2:5353, 10.0.0.3:5353"},
+       "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]; dns 10.0.0.2:5353, 10.0.0.3:5353"},
       {"2.8: a port without hints does not take them from another",
        [&](Cluster& c) {
          c.settings.zone = "x";
          c.slices = {slice(http, {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y")}),
                      slice(dns, {hinted("10.0.0.1", ""), hinted("10.0.0.2", "")})};
        },
-       "http 10.0.0.1:8080; dns 10.0.0.1:5353, 10.0.0.2:5353"},
+       "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]; dns 10.0.0.1:5353, 10.0.0.2:5353"},
       {"2.8: an endpoint may be hinted differently for each port",
        [&](Cluster& c) {
          c.settings.zone = "x";
          c.slices = {slice(http, {hinted("10.0.0.1", "x"), hinted("10.0.0.2", "y")}),
                      slice(dns, {hinted("10.0.0.1", "y"), hinted("10.0.0.2", "x")})};
        },
-       "http 10.0.0.1:8080; dns 10.0.0.2:5353"}};
+       "http 10.0.0.1:8080, 10.0.0.2:8080[FTF]; dns 10.0.0.1:5353[FTF], 10.0.0.2:5353"}};
   expect_rows(rows, behind);
 }
 

@@ -313,9 +313,8 @@ TEST(TranslateAnnotations, AreValidated) {
        {"3.11: the key by which an address is shared goes to the gateway",
         [](Cluster& c) { c.annotate("sluice.dev/allow-shared-ip", "blue"); },
         " sluice.dev/allow-shared-ip=blue"},
-       {"3.11: and so does the pool",
-        [](Cluster& c) { c.annotate("sluice.dev/address-pool", "public"); },
-        " sluice.dev/address-pool=public"},
+       {"3.11: the pool is the adapter's to choose from, and no matter of the gateway's",
+        [](Cluster& c) { c.annotate("sluice.dev/address-pool", "public"); }, ""},
        {"3.13: an empty text is no value",
         [](Cluster& c) {
           c.annotate("sluice.dev/allow-shared-ip", "");
@@ -344,10 +343,10 @@ TEST(TranslateAnnotations, AreValidated) {
        {"3.13: the rest of the service still works",
         [](Cluster& c) {
           c.annotate("sluice.dev/x", "1");
-          c.annotate("sluice.dev/address-pool", "public");
+          c.annotate("sluice.dev/allow-shared-ip", "blue");
           c.annotate("sluice.dev/on-endpoint-removal", "reset");
         },
-        "reset sluice.dev/address-pool=public (BadAnnotation)"}},
+        "reset sluice.dev/allow-shared-ip=blue (BadAnnotation)"}},
       annotations);
 }
 
@@ -510,6 +509,16 @@ TEST(TranslateRequestedVips, ThatAreNoAddressesAreToldByTheirField) {
   ASSERT_EQ(found.size(), 1U);
   EXPECT_NE(found[0].message.find(kLoadBalancerIpsAnnotation), std::string::npos)
       << "3.13: " << found[0].message;
+}
+
+TEST(TranslateRequestedVips, AreOneOfEachFamily) {
+  Cluster cluster;
+  std::vector<Finding> found;
+  cluster.annotate(kLoadBalancerIpsAnnotation, "203.0.113.9,2001:db8::9,203.0.113.10,203.0.113.9");
+  EXPECT_EQ(requested(cluster, found), "203.0.113.9,2001:db8::9,203.0.113.9");
+  ASSERT_EQ(found.size(), 1U) << "3.11";
+  EXPECT_EQ(found[0].reason, "BadAddress");
+  EXPECT_NE(found[0].message.find("'203.0.113.10'"), std::string::npos) << found[0].message;
 }
 
 }  // namespace
