@@ -107,7 +107,7 @@ void add_global(CLI::App& app, Options& options, Words& words) {
                  "table, json or yaml; for get also wide and name; version has a table only")
       ->check(check_output);
   app.add_option("--provider", words.provider,
-                 "Whose services: \"cli\" for apply and delete, all of them for get");
+                 "Whose services: \"cli\" for apply and delete, all of them for get; see status");
   app.add_option("--server", options.server, "Address of the gateway, unix:PATH or HOST:PORT")
       ->envname("SLUICE_SERVER");
   app.add_option("--certificate-authority", options.tls.authority,
@@ -212,7 +212,8 @@ void add_more_commands(CLI::App& app, Options& options, Words& words, Subcommand
   commands.doctor = app.add_subcommand(
       "doctor", "Say what keeps a cluster's services from being served, and the way out");
   commands.doctor
-      ->add_flag("--kubernetes", options.kubernetes, "Examine a Kubernetes cluster and its gateways")
+      ->add_flag("--kubernetes", options.kubernetes,
+                 "Examine a Kubernetes cluster and its gateways")
       ->required();
   commands.doctor->add_option("--config", options.config, "sluice-k8s's configuration file")
       ->capture_default_str();
@@ -257,7 +258,9 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
       ->check(CLI::Range(1, 100'000));
   commands.flows->add_flag("--all", options.all, "delete: every flow there is");
 
-  commands.status = app.add_subcommand("status", "The gateway's state in numbers");
+  commands.status = app.add_subcommand(
+      "status",
+      "The gateway's state in numbers; with --provider, refused until that one has written");
   commands.explain =
       app.add_subcommand("explain", "What happens to a packet, asked of the gateway's own tables");
   commands.explain->add_option("from,--from", options.from, "Source, ADDRESS or ADDRESS:PORT")
@@ -437,6 +440,7 @@ Understood understood_by(const Options& options) {
     case Command::kPortForward:
       return {true, false, true, {Output::kTable}};
     case Command::kStatus:
+      return {false, false, true, structured};
     case Command::kExplain:
       return {false, false, false, structured};
     case Command::kRole:

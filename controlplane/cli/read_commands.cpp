@@ -282,6 +282,29 @@ std::string upper(std::string text) {
   return text;
 }
 
+// What whoever waits for a gateway wants to know: one that has just started has nothing yet of what
+// its providers want, and their first write is whole.
+std::optional<client::Error> wrote_nothing(const Session& session) {
+  const std::optional<std::string>& provider = session.options.provider;
+  v1::ListProvidersResponse response;
+  if (!provider) {
+    return std::nullopt;
+  }
+  if (auto error = call(session, &Gateway::ListProviders, v1::ListProvidersRequest{}, response)) {
+    return error;
+  }
+  const bool has_written = std::any_of(
+      response.providers().begin(), response.providers().end(),
+      [&](const v1::Provider& each) { return each.name() == *provider && each.revision() != 0; });
+  if (has_written) {
+    return std::nullopt;
+  }
+  client::Error error;
+  error.code = grpc::StatusCode::FAILED_PRECONDITION;
+  error.message = "provider '" + *provider + "' has written nothing yet since the gateway started";
+  return error;
+}
+
 }  // namespace
 
 int get(const Session& session) {
@@ -309,6 +332,9 @@ int get(const Session& session) {
 int status(const Session& session) {
   v1::GatewayStatus response;
   if (const auto error = call(session, &Gateway::GetStatus, v1::GetStatusRequest{}, response)) {
+    return report(session, *error);
+  }
+  if (const auto error = wrote_nothing(session)) {
     return report(session, *error);
   }
   if (!print_message(session, response)) {

@@ -344,7 +344,7 @@ void Desired::remember(const std::string& provider, const Service& service) {
 
 std::uint64_t Desired::commit(const Plan& plan, Transaction transaction) {
   Provider& provider = providers_[plan.provider];
-  if (plan.empty()) {
+  if (plan.empty() && provider.revision != 0) {
     return provider.revision;
   }
   ++provider.revision;

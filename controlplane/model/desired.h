@@ -103,7 +103,8 @@ class Desired {
   // by themselves may be asked about too.
   [[nodiscard]] Result<Plan> plan(const Transaction& transaction, Faults faults = {}) const;
   // Does what was planned for `transaction` against this very state, and takes its services;
-  // returns the provider's new revision, which is the old one when the plan is empty.
+  // returns the provider's new revision, which is the old one when the plan is empty: but for its
+  // first, as whoever waits for it to have written must not wait for ever.
   std::uint64_t commit(const Plan& plan, Transaction transaction);
 
   [[nodiscard]] const std::map<std::string, Provider>& providers() const { return providers_; }

@@ -210,11 +210,12 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
     Applied applied;
     applied.plan = std::move(*planned);
     applied.epoch = published_->epoch + (dirty_ ? 1 : 0);
-    applied.revision = desired_.revision(write.transaction.provider);
     if (write.transaction.dry_run) {
+      applied.revision = desired_.revision(write.transaction.provider);
       write.answer.set_value(std::move(applied));
       continue;
     }
+    applied.revision = desired_.commit(applied.plan, std::move(write.transaction));
     if (applied.plan.empty()) {
       // What it asks for is there; whether the lcores have seen it too is not known yet.
       auto& queue = dirty_ ? unpublished_ : waiting_;
@@ -222,7 +223,6 @@ void Reconciler::write(std::vector<PendingWrite>& writes) {
                        write.deadline, false});
       continue;
     }
-    applied.revision = desired_.commit(applied.plan, std::move(write.transaction));
     applied.epoch = published_->epoch + 1;
     carry_out(applied.plan);
     serve_pending(false);

@@ -262,6 +262,20 @@ TEST(Status, IsTextOrTheMessage) {
   EXPECT_NE(gateway.run({"version"}).out.find("sluiced   0.1.0 (edge-1)\n"), std::string::npos);
 }
 
+TEST(Status, IsRefusedUntilTheProviderHasWritten) {
+  FakeGateway gateway;
+  Ran ran = gateway.run({"status", "--provider", "east"});
+  EXPECT_EQ(ran.code, kRefused);
+  EXPECT_NE(ran.err.find("'east' has written nothing yet"), std::string::npos) << ran.err;
+  v1::Provider& provider = *gateway.providers.add_providers();
+  provider.set_name("east");
+  EXPECT_EQ(gateway.run({"status", "--provider", "east"}).code, kRefused) << "at no revision";
+  provider.set_revision(1);
+  EXPECT_EQ(gateway.run({"status", "--provider", "east"}).code, kOk);
+  EXPECT_EQ(gateway.run({"status", "--provider", "west"}).code, kRefused);
+  EXPECT_EQ(gateway.run({"status"}).code, kOk);
+}
+
 TEST(Explain, SendsBothEndsAndTheProtocol) {
   FakeGateway gateway;
   gateway.explanation.set_verdict("drop");

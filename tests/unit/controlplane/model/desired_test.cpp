@@ -75,6 +75,13 @@ TEST(Desired, TheRevisionCountsWritesThatChangeSomething) {
   EXPECT_EQ(desired.revision("other"), 0U);
 }
 
+TEST(Desired, AFirstWriteOfNothingCountsToo) {
+  Desired desired;
+  EXPECT_EQ(apply(desired, write({})), 1U);
+  EXPECT_EQ(desired.revision("cli"), 1U);
+  EXPECT_EQ(apply(desired, write({})), 1U);
+}
+
 TEST(Desired, AnotherRevisionThanExpectedAborts) {
   Desired desired;
   apply(desired, write({service("a", "192.0.2.1")}));
