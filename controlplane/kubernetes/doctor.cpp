@@ -68,8 +68,8 @@ int diagnose(const Settings& settings, const ClusterAccess& access, std::FILE* o
     report.heading("gateway " + address);
     const auto gateway = v1::Gateway::NewStub(client::connect(address, settings.tls).channel);
     if (examine_gateway(settings, *gateway, report) && has_objects) {
-      examine_routes(state, *gateway, report);
-      probe_pods(state, *gateway, report);
+      const auto routes = examine_routes(settings, state, *gateway, report);
+      probe_backends(settings, state, routes, *gateway, report);
     }
   }
   std::fprintf(out, "%d faults, %d warnings\n", report.faults(), report.warnings());

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "sluice/v1/gateway.grpc.pb.h"
@@ -50,10 +51,14 @@ bool examine_access(const Settings& settings, const ClusterAccess& access, Crede
 void examine_claims(const Settings& settings, const ClusterState& state, Report& report);
 // What a gateway is and has, and what it lacks for this cluster. False: it does not answer.
 bool examine_gateway(const Settings& settings, v1::Gateway::StubInterface& gateway, Report& report);
-// Whether it has routes to pods, and what follows from that for their services.
-void examine_routes(const ClusterState& state, v1::Gateway::StubInterface& gateway, Report& report);
-// Connects to one pod of each node by the way of clients: a VIP for the time of it, the lcores, a
-// SNAT address.
-void probe_pods(const ClusterState& state, v1::Gateway::StubInterface& gateway, Report& report);
+// Whether it has routes to pods, and what follows from that for their services. Nothing: it does
+// not say.
+std::optional<GatewayRoutes> examine_routes(const Settings& settings, const ClusterState& state,
+                                            v1::Gateway::StubInterface& gateway, Report& report);
+// Connects to one pod of each node, or to its node port where services go by these, by the way of
+// clients: a VIP for the time of it, the lcores, a SNAT address.
+void probe_backends(const Settings& settings, const ClusterState& state,
+                    const std::optional<GatewayRoutes>& routes, v1::Gateway::StubInterface& gateway,
+                    Report& report);
 
 }  // namespace sluice::kubernetes

@@ -2,7 +2,9 @@
 // What the doctor asks a gateway.
 #include "controlplane/client/channel.h"
 #include "controlplane/client/error.h"
+#include "controlplane/kubernetes/addresses.h"
 #include "controlplane/kubernetes/doctor.h"
+#include "controlplane/model/backend_ranges.h"
 
 #include <algorithm>
 #include <chrono>
@@ -14,13 +16,12 @@ namespace sluice::kubernetes {
 namespace {
 
 using Gateway = v1::Gateway::StubInterface;
+using model::kProbeProvider;
 
 constexpr std::chrono::milliseconds kDeadline{5'000};
 constexpr std::chrono::milliseconds kProbeDeadline{10'000};
 constexpr std::size_t kProbesMax = 20;
 constexpr std::size_t kShownMax = 5;
-// Nobody's provider: it has the probe's service alone, for as long as that lasts.
-constexpr const char* kProbeProvider = "sluice-doctor";
 constexpr const char* kProbeService = "probe";
 
 std::string words_of(const grpc::Status& status) {
@@ -92,18 +93,36 @@ void examine_ports(Gateway& gateway, Report& report) {
   }
 }
 
-bool is_ready(const SliceEndpoint& endpoint) {
-  return is_true_or_absent(endpoint.ready);
+// As the adapter will tell it to the gateway once it has addresses; its own or any. Nothing: it is
+// not served.
+Translation served(const Settings& settings, const ClusterState& state, const ServiceName& name,
+                   const GatewayRoutes* routes) {
+  const ServiceView view = state.view(name);
+  std::vector<IpAddress> vips = vips_in_status(*view.service);
+  if (vips.empty()) {
+    for (const std::string& family : view.service->ip_families) {
+      vips.push_back(*parse_ip(family == "IPv6" ? "2001:db8::1" : "192.0.2.1"));
+    }
+  }
+  const auto nodes = state.all_nodes();
+  return translate(*view.service, view.slices, {.nodes = *nodes, .routes = routes}, vips,
+                   settings.translate);
 }
 
-// Calls `look` with each ready endpoint of services, as often as slices have it.
+// Calls `look` with each ready endpoint of services whose way depends on routes to it, as often as
+// slices have it.
 template <typename Look>
-void for_each_ready(const ClusterState& state, Look look) {
+void for_each_ready(const Settings& settings, const ClusterState& state, Look look) {
   for (const ServiceName& name : state.service_names()) {
+    const Translation made = served(settings, state, name, nullptr);
+    if (!made.service || !made.delivery ||
+        made.delivery->why != DeliveryChoice::Why::kRoutesUnknown) {
+      continue;
+    }
     for (const auto& slice : state.view(name).slices) {
       for (const SliceEndpoint& endpoint : slice->endpoints) {
-        if (!slice->headless && is_ready(endpoint)) {
-          look(*slice, endpoint);
+        if (!slice->headless && is_true_or_absent(endpoint.ready)) {
+          look(endpoint);
         }
       }
     }
@@ -129,25 +148,48 @@ std::optional<GatewayRoutes> routes_of(Gateway& gateway, Report& report) {
 struct Target {
   IpAddress address;
   std::uint16_t port = 0;
+  std::string what;
+  friend auto operator<=>(const Target&, const Target&) = default;
 };
 
-// One pod of each node that listens on TCP, as far as slices say.
-std::map<std::string, Target> targets_of(const ClusterState& state) {
-  std::map<std::string, Target> targets;
-  for_each_ready(state, [&](const EndpointSlice& slice, const SliceEndpoint& endpoint) {
-    const auto tcp = std::find_if(slice.ports.begin(), slice.ports.end(),
-                                  [](const SlicePort& port) { return port.protocol == "TCP"; });
-    const std::string node =
-        endpoint.node_name == nullptr ? to_string(endpoint.address) : *endpoint.node_name;
-    if (tcp != slice.ports.end() && targets.size() < kProbesMax) {
-      targets.try_emplace(node, Target{endpoint.address, tcp->port});
+// Of each node, and family, one place that something goes to over TCP: a pod of its, or its own
+// node port.
+std::vector<Target> targets_of(const Settings& settings, const ClusterState& state,
+                               const GatewayRoutes* routes) {
+  std::map<std::pair<std::string, Family>, Target> targets;
+  for (const ServiceName& name : state.service_names()) {
+    const Translation made = served(settings, state, name, routes);
+    if (!made.service) {
+      continue;
     }
-  });
-  return targets;
+    const bool by_node = made.delivery && made.delivery->delivery == Delivery::kNode;
+    for (const v1::Endpoint& endpoint : made.service->spec().endpoints()) {
+      const IpAddress address = *parse_ip(endpoint.addresses(0));
+      for (const v1::ServicePort& port : made.service->spec().ports()) {
+        const auto own = endpoint.ports().find(port.name());
+        const int number = own == endpoint.ports().end() ? port.target_port() : own->second;
+        const bool is_ready = !endpoint.conditions().has_ready() || endpoint.conditions().ready();
+        if (is_ready && port.protocol() == "TCP" && number != 0) {
+          const std::string node =
+              endpoint.node_name().empty() ? to_string(address) : endpoint.node_name();
+          const auto to = static_cast<std::uint16_t>(number);
+          targets.try_emplace(
+              {node, address.family},
+              Target{address, to,
+                     (by_node ? "node port " : "pod ") + to_string(address, to) + " of " + node});
+        }
+      }
+    }
+  }
+  std::vector<Target> all;
+  for (auto& [key, target] : targets) {
+    all.push_back(std::move(target));
+  }
+  return all;
 }
 
 // A port for each target, behind which it is alone.
-v1::Service probe_service(const std::map<std::string, Target>& targets, Family family) {
+v1::Service probe_service(const std::vector<Target>& targets, Family family) {
   v1::Service service;
   service.mutable_metadata()->set_name(kProbeService);
   v1::ServiceSpec& spec = *service.mutable_spec();
@@ -156,7 +198,7 @@ v1::Service probe_service(const std::map<std::string, Target>& targets, Family f
   spec.add_ip_families(to_string(family));
   spec.mutable_forwarding()->set_mode("FULL_NAT");
   std::vector<std::string> names;
-  for (const auto& [node, target] : targets) {
+  for (const Target& target : targets) {
     names.push_back("p" + std::to_string(names.size() + 1));
     v1::ServicePort& port = *spec.add_ports();
     port.set_name(names.back());
@@ -164,7 +206,7 @@ v1::Service probe_service(const std::map<std::string, Target>& targets, Family f
     port.set_target_port(target.port);
   }
   std::size_t own = 0;
-  for (const auto& [node, target] : targets) {
+  for (const Target& target : targets) {
     v1::Endpoint& endpoint = *spec.add_endpoints();
     endpoint.add_addresses(to_string(target.address));
     for (const std::string& name : names) {
@@ -209,8 +251,8 @@ class Probe {
       return words_of(status);
     }
     return service.status().load_balancer().ingress().empty()
-               ? "no pool that is open to everybody has a free address for it; to have them "
-                 "probed, add sluice-doctor to the providers of a pool"
+               ? "no pool that is open to everybody has a free address for it; to have "
+                 "backends probed, add sluice-doctor to the providers of a pool"
                : "";
   }
 
@@ -242,21 +284,20 @@ class Probe {
   grpc::Status status_;
 };
 
-void probe_family(const std::map<std::string, Target>& targets, Family family, Gateway& gateway,
+void probe_family(const std::vector<Target>& targets, Family family, Gateway& gateway,
                   Report& report) {
   Probe probe(gateway, probe_service(targets, family));
   if (const std::string why_not = probe.why_not(); !why_not.empty()) {
-    report.warning("pods are not probed over " + to_string(family) + ": " + why_not);
+    report.warning("nothing is probed over " + to_string(family) + ": " + why_not);
     return;
   }
   std::uint32_t port = 0;
-  for (const auto& [node, target] : targets) {
-    const std::string what = "pod " + to_string(target.address, target.port) + " of " + node;
+  for (const Target& target : targets) {
     const std::string why = probe.connect(++port);
     if (why.empty()) {
-      report.ok(what + " answers the gateway's SNAT address, through the lcores");
+      report.ok(target.what + " answers the gateway's SNAT address, through the lcores");
     } else {
-      report.fault(what + " does not answer the gateway: " + why +
+      report.fault(target.what + " does not answer the gateway: " + why +
                    ". It must be routed from here, and its answers to the SNAT address back");
     }
   }
@@ -281,21 +322,24 @@ bool examine_gateway(const Settings& settings, Gateway& gateway, Report& report)
   return true;
 }
 
-void examine_routes(const ClusterState& state, Gateway& gateway, Report& report) {
-  const auto routes = routes_of(gateway, report);
+std::optional<GatewayRoutes> examine_routes(const Settings& settings, const ClusterState& state,
+                                            Gateway& gateway, Report& report) {
+  auto routes = routes_of(gateway, report);
   if (!routes) {
-    return;
+    return routes;
   }
   std::set<IpAddress> all;
   std::map<std::string, std::set<IpAddress>> unrouted;  // by node
-  for_each_ready(state, [&](const EndpointSlice&, const SliceEndpoint& endpoint) {
+  for_each_ready(settings, state, [&](const SliceEndpoint& endpoint) {
     all.insert(endpoint.address);
     if (routes->find(endpoint.address) == nullptr) {
       unrouted[endpoint.node_name == nullptr ? "" : *endpoint.node_name].insert(endpoint.address);
     }
   });
   if (all.empty()) {
-    report.note("the cluster has no ready endpoint yet, so nothing is said of routes to pods");
+    report.note(
+        "no service that depends on it has a ready endpoint yet, so nothing is said of "
+        "routes to pods");
   } else if (unrouted.empty()) {
     report.ok("it has routes to all " + std::to_string(all.size()) + " ready endpoints");
   }
@@ -311,14 +355,21 @@ void examine_routes(const ClusterState& state, Gateway& gateway, Report& report)
                    " for one, have no route but the default one: with delivery auto their services "
                    "go by node ports. Give the gateway routes, or set pod_routes: nodes");
   }
+  return routes;
 }
 
-void probe_pods(const ClusterState& state, Gateway& gateway, Report& report) {
-  const auto targets = targets_of(state);
+void probe_backends(const Settings& settings, const ClusterState& state,
+                    const std::optional<GatewayRoutes>& routes, Gateway& gateway, Report& report) {
+  const std::vector<Target> targets = targets_of(settings, state, routes ? &*routes : nullptr);
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    std::map<std::string, Target> some;
-    std::copy_if(targets.begin(), targets.end(), std::inserter(some, some.end()),
-                 [&](const auto& each) { return each.second.address.family == family; });
+    std::vector<Target> some;
+    std::copy_if(targets.begin(), targets.end(), std::back_inserter(some),
+                 [&](const Target& each) { return each.address.family == family; });
+    if (some.size() > kProbesMax) {
+      report.note(std::to_string(some.size() - kProbesMax) + " of " + std::to_string(some.size()) +
+                  " nodes are not probed over " + to_string(family));
+      some.resize(kProbesMax);
+    }
     if (!some.empty()) {
       probe_family(some, family, gateway, report);
     }

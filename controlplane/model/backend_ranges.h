@@ -11,6 +11,9 @@
 
 namespace sluice::model {
 
+// As whom the doctor probes: wherever somebody's backends may be, its may, for as long as it takes.
+inline constexpr const char* kProbeProvider = "sluice-doctor";
+
 // Whose the backends at an address are. The ranges of all providers are cut where one begins or
 // ends, so that whoever lies within a piece lies within all of it:
 //

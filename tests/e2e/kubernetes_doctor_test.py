@@ -7,9 +7,12 @@ import pytest
 
 from cluster import ADAPTER, PROVIDER, Adapter, kube_service, node
 from gateway import SLUICECTL, Gateway, base_config
-from kubernetes_lab import cluster, gateway, network, rights  # noqa: F401
+from kubernetes_lab import cluster, gateway, lease_namespace, network, rights  # noqa: F401
 from namespaces import run, wait_until
+from nginx import Nginx
 from topology import backend_v4, backend_v6
+
+NODE_PORT = 30080
 
 
 @pytest.fixture
@@ -33,29 +36,34 @@ def found(lines, mark, words):
 def test_where_all_is_well_it_finds_no_fault_and_has_reached_a_pod_of_each_node(cluster, doctor, gateway):
     cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"},
                           {"addresses": [backend_v4(2)], "nodeName": "b"}])
-    cluster.slice("web", [{"addresses": [backend_v6(3)], "nodeName": "c"}])
-    cluster.service("web")
+    cluster.slice("web", [{"addresses": [backend_v6(3)], "nodeName": "c"},
+                          {"addresses": [backend_v6(1)], "nodeName": "a"}])
+    cluster.service("web", ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="RequireDualStack")
     lines = doctor()
     assert found(lines, "ok", "15 rights") and found(lines, "ok", "nobody else claims")
-    assert found(lines, "ok", "addresses come from edge") and found(lines, "ok", "routes to all 3 ready endpoints")
-    for pod in (f"{backend_v4(1)}:80 of a", f"{backend_v4(2)}:80 of b", f"[{backend_v6(3)}]:80 of c"):
+    assert found(lines, "ok", "addresses come from edge") and found(lines, "ok", "routes to all 4 ready endpoints")
+    for pod in (f"{backend_v4(1)}:80 of a", f"{backend_v4(2)}:80 of b", f"[{backend_v6(3)}]:80 of c",
+                f"[{backend_v6(1)}]:80 of a"):
         assert found(lines, "ok", f"pod {pod} answers")
     assert lines[-1] == "0 faults, 0 warnings"
     assert gateway.get("--provider", "sluice-doctor", "-A", "get", "services").get("services", []) == []
 
 
-@pytest.mark.parametrize("right", [("patch", "services/status"), ("update", "leases"), ("watch", "endpointslices")],
-                         ids=" ".join)
-def test_a_right_that_is_missing_is_named(cluster, doctor, right):
-    cluster.tokens["adapter"] = rights() - {right} | {("list", right[1])}
-    lines = doctor("adapter", code=1)
-    assert found(lines, "FAULT", f"the credentials may not {right[0]} {right[1]}")
+@pytest.mark.parametrize(("verb", "group", "what", "space"), [
+    ("patch", "", "services/status", None), ("update", "coordination.k8s.io", "leases", lease_namespace()),
+    ("watch", "discovery.k8s.io", "endpointslices", None)], ids=["status", "leases", "slices"])
+def test_a_right_that_is_missing_is_named_whatever_is_granted_elsewhere(cluster, doctor, verb, group, what, space):
+    elsewhere = {(verb, "example.com", what, space), (verb, group, what, "elsewhere"), ("delete", group, what, space)}
+    cluster.tokens["adapter"] = rights() - {(verb, group, what, space)} | elsewhere
+    lines = doctor("adapter", code=1, lease_namespace=lease_namespace())
+    assert found(lines, "FAULT", f"the credentials may not {verb} {what}")
 
 
 def test_rights_of_the_manifests_are_enough_and_more_is_told(cluster, doctor):
     cluster.tokens["adapter"] = rights()
-    assert not found(doctor("adapter"), "note", "more than is needed")
+    assert not found(doctor("adapter", lease_namespace=lease_namespace()), "note", "more than is needed")
     assert found(doctor(), "note", "list secrets")
+    assert found(doctor("adapter", code=1, lease_namespace="elsewhere"), "FAULT", "in namespace elsewhere")
 
 
 def test_credentials_that_are_not_accepted_are_told(doctor):
@@ -92,13 +100,53 @@ def test_a_service_that_others_claim_is_a_fault_and_says_whose(cluster, doctor):
 
 
 def test_a_pod_without_a_route_of_its_own_is_warned_of_and_one_that_does_not_answer_is_a_fault(cluster, doctor):
-    cluster.slice("web", [{"addresses": ["198.18.3.4"], "nodeName": "far"},
-                          {"addresses": [backend_v4(1)], "nodeName": "a"}], ports=[("http", "TCP", 81)])
+    cluster.slice("far", [{"addresses": ["198.18.3.4"], "nodeName": "far"}])
+    cluster.service("far", allocateLoadBalancerNodePorts=False)
+    cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"}], ports=[("http", "TCP", 81)])
     cluster.service("web")
     lines = doctor(code=1)
     assert found(lines, "WARN", "1 endpoints of node far, 198.18.3.4 for one, have no route but the default one")
-    fault, = found(lines, "FAULT", f"pod {backend_v4(1)}:81 of a does not answer the gateway")
-    assert "refused" in fault.lower()
+    fault, = found(lines, "FAULT", "does not answer the gateway")
+    assert f"pod {backend_v4(1)}:81 of a" in fault and "refused" in fault.lower()
+
+
+def test_where_services_go_by_node_ports_these_are_probed_and_not_pods(network, cluster, doctor):
+    """A pod that nobody can reach from here is none of the gateway's business then."""
+    for number, name in ((1, "a"), (2, "b")):
+        cluster.put("nodes", node(name, backend_v4(number)))
+    cluster.slice("web", [{"addresses": ["198.18.3.4"], "nodeName": "a"}])
+    made = kube_service("web", annotations={"sluice.dev/delivery": "node"})
+    made["spec"]["ports"][0]["nodePort"] = NODE_PORT
+    cluster.put("services", made)
+    proxy = Nginx(network.backends[1], "proxy", network.lab.directory, port=NODE_PORT).start()
+    try:
+        lines = doctor(code=1)
+    finally:
+        proxy.stop()
+    assert found(lines, "ok", f"node port {backend_v4(1)}:{NODE_PORT} of a answers")
+    assert found(lines, "FAULT", f"node port {backend_v4(2)}:{NODE_PORT} of b does not answer")
+    assert not [line for line in lines if "198.18.3.4" in line]
+
+
+def test_what_is_not_served_is_not_probed(cluster, doctor):
+    cluster.slice("other", [{"addresses": [backend_v4(1)], "nodeName": "a"}], ports=[("https", "TCP", 6443)])
+    cluster.service("other", loadBalancerClass="example.com/other")
+    lines = doctor()
+    assert not [line for line in lines if "6443" in line]
+
+
+def test_backends_within_the_ranges_of_a_provider_are_probed_too(cluster, doctor, gateway):
+    cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"}])
+    cluster.service("web")
+    gateway.stop()
+    gateway.config["providers"] = [{"name": PROVIDER, "backend_ranges": [f"{backend_v4(1)}/32"]}]
+    gateway.start()
+    try:
+        assert found(doctor(), "ok", f"pod {backend_v4(1)}:80 of a answers")
+    finally:
+        gateway.stop()
+        del gateway.config["providers"]
+        gateway.start()
 
 
 def test_the_holder_of_the_lease_is_named(network, cluster, doctor, gateway, tmp_path):
