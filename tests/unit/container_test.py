@@ -11,7 +11,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTAINER = ROOT / "deploy" / "container"
 BUILD = ROOT / "build" / "release" / "controlplane"
-PROGRAMS = {"sluice-k8s": [BUILD / "kubernetes" / "sluice-k8s"], "sluiced": [BUILD / "sluiced", BUILD / "cli" / "sluicectl"]}
+SLUICECTL = BUILD / "cli" / "sluicectl"
+PROGRAMS = {"sluice-k8s": [BUILD / "kubernetes" / "sluice-k8s", SLUICECTL], "sluiced": [BUILD / "sluiced", SLUICECTL]}
 # In every Debian, the smallest one too.
 BASE = {"libc6", "libgcc-s1", "libstdc++6"}
 # Found at run time: certificates by libcurl, drivers and packet buffers' keeper by DPDK, nft by sluiced.
