@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster behind the gateway: the test API server, sluice-k8s, sluiced, and kubectl as a user types
-it. Pods are nginx in namespaces; a small controller does what kube-controller-manager does. Each
-answer is checked."""
+it. Pods are nginx in namespaces, which end with them; a small controller does what
+kube-controller-manager does. What is shown as a command is what is run. Each answer is checked."""
 
-import itertools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
 
-from cluster import Adapter, Cluster
+from cluster import ADAPTER, Adapter, Cluster
 from gateway import ROOT
-from load import Wrk, curl_many, failures, url
+from load import CURL, Wrk, curl_many, failures, url
 from namespaces import wait_until
-from nginx import start_nginx
+from nginx import POD_CONNECTION_LIFE, POD_GRACE_SECONDS, Nginx, Pods
 from steps import Steps, short
 from topology import BACKENDS, Topology, backend_v4, choose_driver
 
@@ -23,6 +23,7 @@ from controller import Controller
 EXAMPLES = ROOT / "deploy" / "kubernetes" / "examples"
 EVENTS = "get events.events.k8s.io -o custom-columns=TYPE:.type,REASON:.reason,SERVICE:.regarding.name,NOTE:.note"
 HOST = "192.0.2.1"
+LOAD_SECONDS_MAX = 120
 EXTERNAL = "192.168.56.101"
 SETTINGS = {
     "address_pools": [{"name": "public", "addresses": ["203.0.113.16/28"]}],
@@ -34,15 +35,15 @@ SETTINGS = {
 class KubernetesTour(Steps):
     def __init__(self, lab):
         super().__init__(lab)
-        self.topology = self.client = self.cluster = self.adapter = self.controller = None
+        self.topology = self.client = self.cluster = self.adapter = self.controller = self.pods = None
 
     # What it does.
 
     def kubectl(self, words, note=""):
         self.show_command(f"kubectl {words}{'   # ' + note if note else ''}")
         done = subprocess.run(
-            [shutil.which("kubectl"), "--kubeconfig", self.kubeconfig, *words.split()], check=False,
-            capture_output=True, text=True, timeout=60, env=os.environ | {"HOME": str(self.lab.directory)})
+            [shutil.which("kubectl"), *words.split()], check=False, capture_output=True, text=True, timeout=60,
+            env=os.environ | {"HOME": str(self.lab.directory), "KUBECONFIG": self.kubeconfig})
         self.show(done.stdout + done.stderr)
         if done.returncode != 0:
             self.expect(False, f"kubectl {words}: exit code {done.returncode}")
@@ -51,7 +52,7 @@ class KubernetesTour(Steps):
     def answers(self, address, port=80, count=20, namespace=None):
         namespace = namespace or self.client
         target = url(address, port)
-        self.show_command(f"ip netns exec {namespace.name} curl {target}   # {count} times")
+        self.show_command(f"{shlex.join(namespace.argv(*CURL, target))}   # {count} times")
         found = curl_many(namespace, target, count)
         self.show(", ".join(f"{name} {times}" for name, times in sorted(found.items())))
         return found
@@ -59,6 +60,28 @@ class KubernetesTour(Steps):
     def await_answer(self, target, claim):
         wait_until(lambda: self.client.run("curl", "-s", "--max-time", "1", target, check=False).returncode == 0,
                    10, claim)
+
+    def begin_load(self, target):
+        """Until it is stopped."""
+        load = Wrk(self.client, target, LOAD_SECONDS_MAX)
+        self.show_command(f"{shlex.join(load.process.args)} &")
+        return load
+
+    def end_load(self, load):
+        self.show_command(f"kill -INT {load.process.pid}   # wrk")
+        result = load.stop()
+        self.show(f"{result['requests']} requests, failed: {failures(result) or 'none'}")
+        self.expect(not failures(result), "no request is lost")
+
+    def run_adapter(self):
+        self.show_command(f"{short(ADAPTER)} --config {self.adapter.write()} &")
+        self.adapter.start()
+
+    def await_pods(self, vip, count):
+        """Until so many answer, and no other is running."""
+        self.await_answer(url(vip), "a pod answering")
+        wait_until(lambda: len(self.pods.running()) == len(curl_many(self.client, url(vip), 20)) == count, 30,
+                   f"{count} pods answering")
 
     def external_ip(self, name, seconds=10):
         """Once there is one."""
@@ -74,27 +97,26 @@ class KubernetesTour(Steps):
     # The steps.
 
     def build(self):
-        self.step("A cluster (API server, three pods' worth of nginx), and the gateway before it")
+        self.step("A cluster (API server, three hosts for pods), and the gateway before it")
         self.topology = Topology(self.lab, choose_driver())
         self.client = self.topology.client
-        for number in BACKENDS:
-            start_nginx(self.topology.backends[number], f"backend{number}", self.lab.directory)
+        self.pods = Pods({backend_v4(number): Nginx(
+            self.topology.backends[number], f"backend{number}", self.lab.directory,
+            connection_life=POD_CONNECTION_LIFE) for number in BACKENDS})
         self.gateway = self.topology.gateway
         self.gateway.config |= SETTINGS
         self.topology.start_gateway()
         for address in (EXTERNAL, "10.96.0.0/16"):
             self.client.ip("route", "add", address, "via", HOST)
         self.kubeconfig = str(self.cluster.kubeconfig())
-        self.controller = Controller(self.cluster, itertools.cycle(backend_v4(n) for n in BACKENDS),
-                                     drain_seconds=0.5)
-        self.show_command(f"export SLUICE_SERVER=unix:{self.gateway.socket}")
+        self.controller = Controller(self.cluster, self.pods, drain_seconds=POD_GRACE_SECONDS, kubelet=self.pods)
+        self.show_command(f"export SLUICE_SERVER=unix:{self.gateway.socket} KUBECONFIG={self.kubeconfig}")
 
     def start_adapter(self):
         self.step("The adapter: a kubeconfig, the gateway, a name for the cluster")
         self.adapter = Adapter(self.lab.directory, [self.gateway], self.kubeconfig, default_class=True,
                                expose_cluster_ips=True, external_ip_ranges=["192.168.56.0/24"])
-        self.show_command("sluice-k8s --config sluice-k8s.yaml &")
-        self.adapter.start()
+        self.run_adapter()
         self.show("\n".join(f"{key}: {value}" for key, value in self.adapter.config.items()))
 
     def load_balancer(self):
@@ -103,7 +125,7 @@ class KubernetesTour(Steps):
         vip = self.external_ip("web")
         self.expect_row("web", rf"web +LoadBalancer +10\.96\.0\.\d+ +{re.escape(vip)} +80:\d+/TCP +\S+",
                         "kubectl shows it")
-        wait_until(lambda: len(curl_many(self.client, url(vip), 10)) == 2, 10, "both pods answering")
+        self.await_pods(vip, 2)
         self.expect(sum(self.answers(vip).values()) == 20, "20 answers of 20")
         self.sluicectl("-A get svc", note="the gateway's view")
         self.expect(f"served at {vip}" in self.kubectl(EVENTS), "an event says so")
@@ -139,31 +161,31 @@ class KubernetesTour(Steps):
 
     def roll(self):
         self.step("A rolling update and a scale-down under load")
+        self.show(f"A pod that is to go serves for {POD_GRACE_SECONDS} s more, and then its nginx ends")
         vip = self.external_ip("web")
-        self.show_command(f"ip netns exec {self.client.name} wrk {url(vip)} &")
-        load = Wrk(self.client, url(vip), seconds=8)
+        load = self.begin_load(url(vip))
         time.sleep(1)
         self.kubectl("rollout restart deployment web")
         self.kubectl("rollout status deployment web")
-        self.controller.scale("web", 1)
-        self.show_command("kubectl scale deployment web --replicas 1")
-        result = load.finish()
-        self.show(f"{result['requests']} requests, failed: {failures(result) or 'none'}")
-        self.expect(not failures(result), "no request is lost")
+        self.kubectl("scale deployment web --replicas 1")
+        self.await_pods(vip, 1)
+        self.end_load(load)
 
     def away(self):
         self.step("The API server dies; the adapter is restarted; forwarding does not notice")
         vip = self.external_ip("web")
-        load = Wrk(self.client, url(vip), seconds=6)
+        load = self.begin_load(url(vip))
+        self.show("The API server, which is part of this program, is killed, and is there again 2 s later")
         self.cluster.kill()
-        self.show_command("kill -9 kube-apiserver; sleep 2; kube-apiserver &")
         time.sleep(2)
         self.cluster.restart()
+        self.show_command(f"kill {self.adapter.process.pid}   # sluice-k8s")
         self.adapter.stop()
-        self.adapter.start()
-        self.show_command("systemctl restart sluice-k8s")
-        self.expect(not failures(load.finish()), "no request is lost")
-        self.expect(self.external_ip("web") == vip, f"the address is still {vip}")
+        self.run_adapter()
+        self.kubectl("scale deployment web --replicas 2")
+        self.await_pods(vip, 2)
+        self.end_load(load)
+        self.expect(self.external_ip("web") == vip, f"the address is still {vip}, and changes arrive")
 
     def delete(self):
         self.step("Deleted: withdrawn from the gateway first, then gone")

@@ -2,15 +2,11 @@
 """By which way packets reach pods: routes that the gateway's kernel has, or gets from the adapter, or
 node ports, whose nodes are asked whether they take what comes."""
 
-import contextlib
-import socket
 import sys
-import threading
-import urllib.parse
 
 import pytest
 
-from cluster import Adapter, await_backends, kube_service, node
+from cluster import Adapter, Door, await_backends, kube_service, node
 from kubernetes_lab import await_ingress, cluster, events, gateway, network  # noqa: F401
 from load import curl_many, url
 from namespaces import wait_until
@@ -32,32 +28,9 @@ def pods(network):
 
 @pytest.fixture
 def door(network, cluster):
-    """The API server's port within the gateway's namespace, from where nodes are reached too."""
-    listener = network.gateway_host.socket(socket.SOCK_STREAM, "127.0.0.1")
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    address = urllib.parse.urlsplit(cluster.url)
-
-    def carry(source, sink):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                sink.sendall(piece)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = listener.accept()
-                far = socket.create_connection((address.hostname, address.port))
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=carry, args=ends, daemon=True).start()
-    threading.Thread(target=accept, daemon=True).start()
-    network.gateway_host.ip("link", "set", "lo", "up")
-    yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    """The API server's address within the gateway's namespace, from where nodes are reached too."""
+    with Door(network.gateway_host, cluster) as made:
+        yield made.url
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from faults import Faults
 from http1 import PROTOBUF, Reply, read_request
 from listener import Listener
 from patches import PATCHES
-from resources import RESOURCES, ApiError, not_found
+from resources import RESOURCES, ApiError, no_such_resource, not_allowed, not_found
+from scale import scale_of, scaled
 from selection import is_selective, selection
 from semantics import Semantics
 from store import Store
@@ -28,8 +29,9 @@ LOAD_SECONDS = 600
 
 
 class ApiServer(Listener):
-    """Runs in a thread of its own; a context manager. `tokens`: {token: None for everything, or the set
-    of (verb, resource) it may}; `grants` the same by name, for ServiceAccounts and client certificates."""
+    """Runs in a thread of its own; a context manager. `tokens`: {token: None for everything, or the
+    rights it has, as rbac.rights_of gives them}; `grants` the same by name, for ServiceAccounts and client
+    certificates."""
 
     def __init__(self, tokens=None, ssl=None, address="127.0.0.1", bookmark_seconds=60, watch_seconds=1800,
                  future_seconds=3, token_grace_seconds=60, token_cache_seconds=10):
@@ -137,9 +139,9 @@ class ApiServer(Listener):
             await reply.whole(201, review(user, request.json()))
             return
         resource, namespace, name, sub = self._route(request.path)
-        verb = self._verb(request, name)
-        user.check(verb, resource.plural + (f"/{sub}" if sub else ""), resource)
-        self.verbs.append((verb, resource.plural + (f"/{sub}" if sub else "")))
+        verb, what = self._verb(request, name), resource.plural + (f"/{sub}" if sub else "")
+        user.check(verb, resource, what, namespace)
+        self.verbs.append((verb, what))
         self._check_accept(request)
         handler = {"list": self._list, "watch": self._watch, "create": self._create}.get(verb)
         if handler is not None and name is None:
@@ -161,7 +163,7 @@ class ApiServer(Listener):
                 namespace, parts = parts[1], parts[2:]
             if parts[0] == resource.plural and len(parts) <= 3:
                 return resource, namespace, *(parts[1:] + [None, None])[:2]
-        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        raise no_such_resource()
 
     @staticmethod
     def _verb(request, name):
@@ -268,6 +270,9 @@ class ApiServer(Listener):
 
     async def _one(self, verb, request, reply, resource, namespace, name, sub):
         held = self.store.get(resource.stored, namespace, name)
+        if sub == "scale":
+            await reply.whole(200, self._scale(verb, request, resource, held))
+            return
         if verb == "get" and "as=Table" in request.headers.get("accept", ""):
             await reply.whole(200, table_of(resource, [held], str(self.store.version), self.clock))
             return
@@ -281,25 +286,41 @@ class ApiServer(Listener):
             await reply.whole(200, view(resource, last))
             return
         if verb == "create":
-            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+            raise not_allowed()
         if name in self.faults.deny:
             raise ApiError(403, "Forbidden", 'admission webhook "policy.example.com" denied the request: not this one')
         thing = self._wanted(verb, request, resource, held, sub)
         await reply.whole(200, view(resource, self.store.replace(resource.stored, namespace, name, thing)))
 
+    def _scale(self, verb, request, resource, held):
+        """As it is, after what was asked for."""
+        if not resource.has_scale:
+            raise no_such_resource()
+        if verb not in ("get", "update", "patch"):
+            raise not_allowed()
+        if verb != "get":
+            meta, asked = held["metadata"], self._asked(verb, request, scale_of(held))
+            held = self.store.replace(resource, meta["namespace"], meta["name"], scaled(resource, held, asked))
+        return scale_of(held)
+
+    @staticmethod
+    def _asked(verb, request, held):
+        """What a PUT says, or a PATCH makes of what is there."""
+        if verb == "update":
+            return request.json()
+        kind = request.headers.get("content-type", "").split(";")[0]
+        if kind not in PATCHES:
+            raise ApiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - "
+                           f"accepted media types include: {', '.join(PATCHES)}")
+        body = json.loads(request.body)
+        asked = PATCHES[kind](copy.deepcopy(held), body)  # what comes out is changed further
+        if isinstance(body, dict) and "resourceVersion" not in body.get("metadata", {}):
+            asked["metadata"].pop("resourceVersion", None)  # the last writer wins
+        return asked
+
     def _wanted(self, verb, request, resource, held, sub):
         """The whole object that a PUT or PATCH of it, or of its status, means."""
-        if verb == "update":
-            asked = request.json()
-        else:
-            kind = request.headers.get("content-type", "").split(";")[0]
-            if kind not in PATCHES:
-                raise ApiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - "
-                               f"accepted media types include: {', '.join(PATCHES)}")
-            body = json.loads(request.body)
-            asked = PATCHES[kind](copy.deepcopy(held), body)  # what comes out is changed further
-            if isinstance(body, dict) and "resourceVersion" not in body.get("metadata", {}):
-                asked["metadata"].pop("resourceVersion", None)  # the last writer wins
+        asked = self._asked(verb, request, held)
         if sub == "status":
             return self.semantics.status_write(resource, held, asked)
         if resource.has_status and "status" in held:

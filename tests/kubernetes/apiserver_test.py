@@ -226,7 +226,7 @@ def test_17_a_slow_reader_is_sent_away_cleanly(server, client):
 
 
 def test_19_what_is_not_allowed_or_not_there_is_told_without_a_stream():
-    with ApiServer(tokens={"reader": {("list", "services")}}) as server:
+    with ApiServer(tokens={"reader": {("list", "", "services", None)}}) as server:
         assert Client(server, "reader").get(f"{SERVICES}?watch=true").code == 403
         assert Client(server, "reader").get("/apis/no.such/v1/things?watch=true").code == 404
 
@@ -266,7 +266,7 @@ def test_24_refusals_say_when_to_come_again(server, client):
 
 
 def test_30_what_the_least_rights_do_not_hold_is_refused():
-    rights = {("list", "services"), ("patch", "services/status")}
+    rights = {("list", "", "services", None), ("patch", "", "services/status", None)}
     with ApiServer(tokens={"adapter": rights}) as server:
         client = Client(server, "adapter")
         assert client.get(SERVICES).code == 200
@@ -274,6 +274,28 @@ def test_30_what_the_least_rights_do_not_hold_is_refused():
         server.put("services", service())
         assert patch(client, "web", {"status": {}}, sub="/status").code == 200
         assert patch(client, "web", {"spec": {}}).code == 403
+
+
+def test_30_a_right_is_of_an_api_group_and_of_a_namespace_or_of_all():
+    rights = {("list", "", "services", "default"), ("create", "", "events", None),
+              ("create", "coordination.k8s.io", "leases", "default")}
+    with ApiServer(tokens={"adapter": rights}) as server:
+        client = Client(server, "adapter")
+        assert client.get(DEFAULT).code == 200
+        assert client.get(DEFAULT.replace("default", "other")).code == 403
+        everywhere = client.get(SERVICES)
+        assert everywhere.code == 403 and everywhere.value["message"].endswith("at the cluster scope")
+        event = {"metadata": {"name": "e"}, "reason": "r", "involvedObject": {}}
+        for space in ("default", "other"):
+            assert client.request("POST", f"/api/v1/namespaces/{space}/events", event).code == 201
+        assert client.request("POST", "/apis/events.k8s.io/v1/namespaces/default/events", event).code == 403
+        leases = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
+        lease = {"metadata": {"name": "l"}, "spec": {}}
+        assert client.request("POST", leases.format("default"), lease).code == 201
+        refused = client.request("POST", leases.format("other"), lease)
+        assert refused.code == 403 and refused.value["message"] == (
+            'leases.coordination.k8s.io is forbidden: User "test" cannot create resource "leases" in API group '
+            '"coordination.k8s.io" in the namespace "other"')
 
 
 # Writes.

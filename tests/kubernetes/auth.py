@@ -17,22 +17,26 @@ TOKEN_SECONDS, TOKEN_SECONDS_MIN = 3600, 600
 @dataclasses.dataclass(frozen=True)
 class User:
     name: str
-    rights: object  # None: all; else (verb, resource) pairs
+    rights: object  # None: all; else those that rbac.rights_of describes
 
-    def may(self, verb, what):
-        return self.rights is None or (verb, what) in self.rights
+    def may(self, verb, group, what, namespace):
+        """`what`: a resource, or resource/subresource. `namespace` None: in all of them, or what is in none."""
+        return self.rights is None or any((verb, group, what, where) in self.rights for where in (None, namespace))
 
-    def check(self, verb, what, resource):
-        if not self.may(verb, what):
-            raise ApiError(403, "Forbidden", f'{what} is forbidden: User "{self.name}" cannot {verb} resource '
-                           f'"{what}" in API group "{resource.group}"')
+    def check(self, verb, resource, what, namespace):
+        if not self.may(verb, resource.group, what, namespace):
+            where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+            name = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+            raise ApiError(403, "Forbidden", f'{name} is forbidden: User "{self.name}" cannot {verb} resource '
+                           f'"{what}" in API group "{resource.group}" {where}')
 
 
 def review(user, asked):
     """The answer to a SelfSubjectAccessReview, which everybody may ask for."""
     what = asked.get("spec", {}).get("resourceAttributes", {})
     name = what.get("resource", "") + (f"/{what['subresource']}" if what.get("subresource") else "")
-    return asked | {"metadata": {}, "status": {"allowed": user.may(what.get("verb", ""), name)}}
+    allowed = user.may(what.get("verb", ""), what.get("group", ""), name, what.get("namespace") or None)
+    return asked | {"metadata": {}, "status": {"allowed": allowed}}
 
 
 def _part(value):

@@ -82,11 +82,14 @@ def test_kubectl_applies_patches_and_deletes(kubectl, server):
     assert ("DELETE", "/api/v1/namespaces/default/services/api") in server.requests
 
 
+DEPLOYMENT = {
+    "metadata": {"name": "web"},
+    "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}}}}
+
+
 def test_kubectl_restarts_a_deployment_and_awaits_it(kubectl, server):
-    server.put("deployments", {
-        "metadata": {"name": "web"},
-        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
-                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}}}})
+    server.put("deployments", DEPLOYMENT)
     controller = Controller(server, (f"10.1.0.{number}" for number in range(1, 10)))
     controller.settle()
     kubectl("rollout", "restart", "deployment", "web")
@@ -95,6 +98,18 @@ def test_kubectl_restarts_a_deployment_and_awaits_it(kubectl, server):
         kubectl("delete", "pod", controller.pods()[0]["metadata"]["name"])  # waits until it is gone
     controller.settle()
     assert {pod["status"]["podIP"] for pod in controller.pods()} < {f"10.1.0.{number}" for number in (3, 4, 5)}
+
+
+def test_kubectl_scales_a_deployment(kubectl, server):
+    server.put("deployments", DEPLOYMENT)
+
+    def replicas():
+        return kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}").stdout
+    assert "scaled" in kubectl("scale", "deployment", "web", "--replicas", "3").stdout and replicas() == "3"
+    assert "scaled" in kubectl("scale", "deployment", "web", "--current-replicas", "3", "--replicas", "1").stdout
+    assert replicas() == "1"
+    refused = kubectl("scale", "deployment", "web", "--current-replicas", "3", "--replicas", "5", check=False)
+    assert refused.returncode != 0 and replicas() == "1"
 
 
 def about(service, name="web.1"):
@@ -137,18 +152,24 @@ def test_python_reads_as_a_core_event_what_was_written_as_a_new_one(core, writer
 
 
 def test_python_asks_what_it_may_do(core, server):
-    server.authenticator.tokens["admin"] = {("list", "services"), ("patch", "services/status")}
+    server.authenticator.tokens["admin"] = {("list", "", "services", None), ("patch", "", "services/status", "shop"),
+                                            ("update", "coordination.k8s.io", "leases", "shop")}
     reviews = kubernetes.client.AuthorizationV1Api(core.api_client)
 
     def may(**asked):
         return reviews.create_self_subject_access_review({"spec": {"resourceAttributes": asked}}).status.allowed
-    assert may(verb="list", resource="services") and may(verb="patch", resource="services", subresource="status")
-    assert not may(verb="patch", resource="services") and not may(verb="list", resource="secrets")
+    status = {"verb": "patch", "resource": "services", "subresource": "status"}
+    assert may(verb="list", resource="services") and may(verb="list", resource="services", namespace="shop")
+    assert may(namespace="shop", **status) and not may(namespace="other", **status) and not may(**status)
+    assert not may(verb="patch", resource="services", namespace="shop") and not may(verb="list", resource="secrets")
+    assert may(verb="update", group="coordination.k8s.io", resource="leases", namespace="shop")
+    assert not may(verb="update", resource="leases", namespace="shop"), "leases of another group"
+    assert not may(verb="list", group="apps", resource="services")
 
 
 def test_python_gets_a_token_and_uses_it(core, server):
     core.create_namespaced_service_account("default", {"metadata": {"name": "adapter"}})
-    server.grants["system:serviceaccount:default:adapter"] = {("list", "services")}
+    server.grants["system:serviceaccount:default:adapter"] = {("list", "", "services", None)}
     asked = core.create_namespaced_service_account_token("adapter", "default", {"spec": {"expirationSeconds": 600}})
     core.api_client.configuration.api_key["authorization"] = asked.status.token
     assert len(core.list_service_for_all_namespaces().items) == 1

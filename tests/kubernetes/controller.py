@@ -20,21 +20,33 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 class Controller:
     """`addresses`: an iterator; each new Pod takes the next, or the next list of one for each family.
-    Each `step` is one stage of each Deployment: new Pods are there, ready, surplus ones leave, are gone.
-    A roll replaces one Pod at a time, and never has fewer ready than asked for."""
+    Each `step` is one stage of each Deployment: new Pods are there, ready, surplus ones leave, are gone
+    `drain_seconds` later. A roll replaces one Pod at a time, and never has fewer ready than asked for.
+    `kubelet`: who runs what Pods stand for, if anything. It has `started(pod)`, called before the Pod can be
+    ready, and `ended(pod)`, when its time to leave is over and before its endpoint is gone; both in the
+    thread that steps, and the server goes on meanwhile."""
 
-    def __init__(self, server, addresses, nodes=("node1",), slice_max=100, drain_seconds=0):
+    def __init__(self, server, addresses, nodes=("node1",), slice_max=100, drain_seconds=0, kubelet=None):
         self.server, self.store = server, server.store
         self.addresses, self.nodes = iter(addresses), itertools.cycle(nodes)
-        self.slice_max, self.drain_seconds = slice_max, drain_seconds
+        self.slice_max, self.drain_seconds, self.kubelet = slice_max, drain_seconds, kubelet
         self._left = {}  # uid of a Pod that leaves: since when
+        self._born = []  # Pods of the last step
         self._restarts = itertools.count(1)
 
     # From the test's thread.
 
     def step(self):
         """False: there was nothing to do."""
-        return self.server.call(self._step(), 60)
+        over = self.server.call(self._over(), 60)
+        if self.kubelet is not None:
+            for pod in over:
+                self.kubelet.ended(pod)
+        changed = self.server.call(self._step({pod["metadata"]["uid"] for pod in over}), 60)
+        if self.kubelet is not None:
+            for pod in self._born:
+                self.kubelet.started(pod)
+        return changed
 
     def settle(self, steps_max=10_000):
         """Steps until there is nothing to do; how many it took."""
@@ -98,18 +110,23 @@ class Controller:
     def _all(self, plural, namespace=None):
         return self.store.list(self.server.resource(plural), namespace)
 
-    async def _step(self):
-        before = self.store.version
+    async def _over(self):
+        """Pods that have had their time to leave."""
+        now = time.monotonic()
+        leaving = [pod for pod in self._all("pods") if _is_of_deployment(pod) and _is_leaving(pod)]
+        self._left = {pod["metadata"]["uid"]: self._left.get(pod["metadata"]["uid"], now) for pod in leaving}
+        return copy.deepcopy([pod for pod in leaving
+                              if now - self._left[pod["metadata"]["uid"]] >= self.drain_seconds])
+
+    async def _step(self, over):
+        """`over`: uids of Pods that have ended."""
+        before, self._born = self.store.version, []
         deployments = {thing["metadata"]["uid"]: thing for thing in self._all("deployments")}
-        owned, pods = {uid: [] for uid in deployments}, self._all("pods")
-        present = {pod["metadata"]["uid"] for pod in pods}
-        self._left = {uid: since for uid, since in self._left.items() if uid in present}
-        for pod in pods:
-            owner = _owner(pod)
-            if owner is not None and owner["kind"] == "Deployment":
-                owned.setdefault(owner["uid"], []).append(pod)
+        owned = {uid: [] for uid in deployments}
+        for pod in filter(_is_of_deployment, self._all("pods")):
+            owned.setdefault(_owner(pod)["uid"], []).append(pod)
         for uid, pods in owned.items():
-            self._advance(deployments.get(uid), pods)
+            self._advance(deployments.get(uid), pods, over)
         services = self._all("services")
         for service in services:
             if service["spec"].get("selector") and service["spec"].get("type") != "ExternalName":
@@ -118,20 +135,20 @@ class Controller:
                                   for service in services})
         return self.store.version != before
 
-    def _advance(self, deployment, pods):
+    def _advance(self, deployment, pods, over):
         """One stage; `deployment` None: it has been deleted."""
         if deployment is None:
             wanted, digest = 0, None
         else:
             wanted = deployment["spec"].get("replicas", 1)
             digest = _digest(deployment["spec"]["template"])
-        leaving = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
-        staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        leaving = [pod for pod in pods if _is_leaving(pod)]
+        staying = [pod for pod in pods if not _is_leaving(pod)]
         old = [pod for pod in staying if pod["metadata"]["labels"].get(HASH) != digest]
         new = [pod for pod in staying if pod not in old]
         unborn = [pod for pod in staying if pod["status"]["phase"] == "Pending"]
         if leaving:
-            self._bury(leaving)
+            self._bury([pod for pod in leaving if pod["metadata"]["uid"] in over])
         elif unborn:
             for pod in unborn:
                 self.server.write("pods", _become(copy.deepcopy(pod), "Running", True))
@@ -145,14 +162,11 @@ class Controller:
         if deployment is not None:
             self._tell_status(deployment, staying, new)
 
-    def _bury(self, leaving):
-        """A Pod that had its time."""
-        now = time.monotonic()
-        for pod in leaving:
+    def _bury(self, ended):
+        for pod in ended:
             meta = pod["metadata"]
-            if now - self._left.setdefault(meta["uid"], now) >= self.drain_seconds:
-                self.store.delete(self.server.resource("pods"), meta["namespace"], meta["name"], 0)
-                self._left.pop(meta["uid"])
+            self.store.delete(self.server.resource("pods"), meta["namespace"], meta["name"], 0)
+            self._left.pop(meta["uid"])
 
     def _create(self, deployment, digest):
         meta, template = deployment["metadata"], deployment["spec"]["template"]
@@ -167,7 +181,7 @@ class Controller:
                                                  "uid": meta["uid"], "controller": True}]},
                "spec": template.get("spec", {}) | {"nodeName": next(self.nodes)},
                "status": {"podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}}
-        self.server.write("pods", _become(pod, "Pending", False))
+        self._born.append(copy.deepcopy(self.server.write("pods", _become(pod, "Pending", False))))
 
     def _tell_status(self, deployment, pods, new):
         ready = len([pod for pod in pods if _is_ready(pod)])
@@ -203,6 +217,14 @@ def _digest(template):
 
 def _owner(thing):
     return next((owner for owner in thing["metadata"].get("ownerReferences") or [] if owner.get("controller")), None)
+
+
+def _is_of_deployment(pod):
+    return (_owner(pod) or {}).get("kind") == "Deployment"
+
+
+def _is_leaving(pod):
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _matches(selector, thing):

@@ -214,6 +214,41 @@ def test_37_a_deleted_pod_terminates_until_its_node_lets_it_go(server, client):
     assert endpoints(client) == {"10.1.0.2": "rs"}, "and has a successor"
 
 
+class Kubelet:
+    """Notes what it is asked to do, and what clients saw at that time."""
+
+    def __init__(self, client):
+        self.client, self.noted = client, []
+
+    def started(self, pod):
+        self._note("started", pod)
+
+    def ended(self, pod):
+        self._note("ended", pod)
+
+    def _note(self, what, pod):
+        address = pod["status"]["podIP"]
+        self.noted.append((what, address, endpoints(self.client).get(address)))
+
+
+def test_37_what_a_pod_stands_for_runs_before_it_is_ready_and_ends_before_its_endpoint_goes(server, client):
+    kubelet = Kubelet(client)
+    controller = Controller(server, addresses(), drain_seconds=0.2, kubelet=kubelet)
+    server.put("services", service())
+    server.put("deployments", deployment(replicas=1))
+    controller.settle()
+    assert kubelet.noted == [("started", "10.1.0.1", "")]
+    controller.roll("web")
+    while controller.step() or not endpoints(client) == {"10.1.0.1": "st", "10.1.0.2": "rs"}:
+        pass
+    assert len(kubelet.noted) == 2, "while it drains, it serves"
+    begun = time.monotonic()
+    controller.settle()
+    assert time.monotonic() - begun > 0.1
+    assert kubelet.noted[1:] == [("started", "10.1.0.2", ""), ("ended", "10.1.0.1", "st")]
+    assert endpoints(client) == {"10.1.0.2": "rs"}
+
+
 def test_37_it_runs_by_itself(server, client, controller):
     server.put("services", service())
     server.put("deployments", deployment())

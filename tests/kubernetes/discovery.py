@@ -2,6 +2,7 @@
 """What there is, as clients discover it (KUBERNETES.md 1.32)."""
 
 from resources import RESOURCES
+from scale import KIND
 
 
 def discovery(path):
@@ -32,6 +33,9 @@ def discovery(path):
         if resource.has_status:
             listed.append({"name": f"{resource.plural}/status", "singularName": "", "kind": resource.kind,
                            "namespaced": resource.namespaced, "verbs": ["get", "patch", "update"]})
+        if resource.has_scale:
+            listed.append({"name": f"{resource.plural}/scale", "singularName": "", "namespaced": resource.namespaced,
+                           "verbs": ["get", "patch", "update"]} | KIND)
         if resource.kind == "ServiceAccount":
             listed.append({"name": "serviceaccounts/token", "singularName": "", "kind": "TokenRequest",
                            "group": "authentication.k8s.io", "version": "v1", "namespaced": True,

@@ -72,6 +72,17 @@ def test_octets_can_come_one_by_one(server, client):
     stream.close()
 
 
+def test_an_event_that_comes_octet_by_octet_comes_in_pieces_once_that_is_over(server, client):
+    server.faults.byte_delay = 0.001
+    stream = watch(client)
+    server.put("services", service() | {"metadata": {"name": "web", "annotations": {"a": "x" * 100_000}}})
+    time.sleep(0.2)
+    server.faults.byte_delay = 0
+    assert stream.next()["object"]["metadata"]["name"] == "web"
+    assert len(stream.chunks[0]) == 1 and len(stream.chunks) < 1_000
+    stream.close()
+
+
 def test_events_can_come_twice(server, client):
     server.put("services", service())
     server.faults.duplicate = True

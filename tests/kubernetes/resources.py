@@ -12,6 +12,7 @@ class Resource:
     kind: str
     namespaced: bool = True
     has_status: bool = False
+    has_scale: bool = False
     short: tuple = ()
 
     @property
@@ -37,7 +38,7 @@ RESOURCES = (
     CORE_EVENTS,
     Resource("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",)),
     Resource("", "v1", "pods", "Pod", has_status=True, short=("po",)),
-    Resource("apps", "v1", "deployments", "Deployment", has_status=True, short=("deploy",)),
+    Resource("apps", "v1", "deployments", "Deployment", has_status=True, has_scale=True, short=("deploy",)),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     Resource("coordination.k8s.io", "v1", "leases", "Lease"),
     Resource("events.k8s.io", "v1", "events", "Event", short=("ev",)),
@@ -60,6 +61,14 @@ class ApiError(Exception):
         if self.details:
             status["details"] = self.details
         return status
+
+
+def no_such_resource():
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def not_allowed():
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
 def not_found(resource, name):

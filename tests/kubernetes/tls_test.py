@@ -70,7 +70,7 @@ def test_23_a_name_that_is_not_in_the_certificate_is_seen(server, authorities):
 def test_23_a_client_certificate_says_who_asks(server, authorities):
     first, second = authorities
     server.ssl = tls.server_context(*first.issue("kubernetes"), clients=second.certificate)
-    server.grants["operator"] = {("list", "services")}
+    server.grants["operator"] = {("list", "", "services", None)}
     operator = trusting(server, first, None, second.issue("operator", None))
     assert operator.get(SERVICES).code == 200
     stranger = trusting(server, first, None, second.issue("stranger", None))

@@ -87,7 +87,7 @@ def test_22_a_token_request_is_for_ten_minutes_at_least(server):
 
 
 def test_22_an_account_may_what_it_was_granted(server):
-    token = server.issue_token("adapter", 600, rights={("list", "services")})
+    token = server.issue_token("adapter", 600, rights={("list", "", "services", None)})
     assert code(server, token) == 200
     refused = Client(server, token).get("/api/v1/pods")
     assert refused.code == 403 and "system:serviceaccount:default:adapter" in refused.value["message"]

@@ -178,9 +178,10 @@ class Watch:
             self.reply.cut()
 
     async def _send(self, line):
-        piece_bytes = 1 if self.faults.byte_delay else PIECE
-        for begin in range(0, len(line), piece_bytes):
-            piece = line[begin:begin + piece_bytes]
+        begin = 0
+        while begin < len(line):
+            piece = line[begin:begin + (1 if self.faults.byte_delay else PIECE)]
+            begin += len(piece)
             if self.faults.cut_after is not None and self.sent + len(piece) > self.faults.cut_after:
                 piece = piece[:max(0, self.faults.cut_after - self.sent)]
                 self.faults.cut_after = None

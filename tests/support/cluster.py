@@ -2,13 +2,17 @@
 """A cluster as the adapter sees it: the test API server with a kubeconfig, objects to put into it,
 and sluice-k8s as a process that follows it."""
 
+import contextlib
 import copy
 import json
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.parse
 
 import yaml
 
@@ -119,6 +123,18 @@ class Cluster(ApiServer):
             self.store.delete(resource, namespace if resource.namespaced else None, name)
         self.call(delete())
 
+    def annotate(self, plural, name, namespace="default", **annotations):
+        """What is there, if it is; nobody else's change comes between."""
+        resource = self._of(plural)
+
+        async def write():
+            held = self.store.objects.get(resource, {}).get((namespace if resource.namespaced else "", name))
+            if held is not None:
+                thing = copy.deepcopy(held)
+                thing["metadata"]["annotations"] = (thing["metadata"].get("annotations") or {}) | annotations
+                self.write(plural, thing)
+        self.call(write())
+
     @staticmethod
     def resources():
         return [each for each in RESOURCES if each.group != NEW_GROUP]
@@ -160,14 +176,58 @@ class Cluster(ApiServer):
         await super()._answer(request, reply)
 
 
+class Door:
+    """A way to the API server from within a namespace, by a port of its loopback: for an adapter that lives
+    where nodes, or another gateway, can be reached. A context manager."""
+
+    def __init__(self, namespace, cluster):
+        self._far = urllib.parse.urlsplit(cluster.url)
+        self._listener = namespace.socket(socket.SOCK_STREAM, "127.0.0.1")
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                near, _ = self._listener.accept()
+                try:
+                    far = socket.create_connection((self._far.hostname, self._far.port))
+                except OSError:
+                    near.close()  # there is no server just now
+                    continue
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    @staticmethod
+    def _carry(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
 class Adapter:
-    """sluice-k8s, which follows a cluster for some gateways."""
+    """sluice-k8s, which follows a cluster for some gateways: each a Gateway, by its socket, or an address."""
 
     def __init__(self, directory, gateways, kubeconfig, **config):
         self.directory = pathlib.Path(directory)
         self.log_file = self.directory / "sluice-k8s.log"
-        self.config = {"provider": PROVIDER, "kubeconfig": str(kubeconfig),
-                       "gateways": [f"unix:{gateway.socket}" for gateway in gateways]} | config
+        addresses = [gateway if isinstance(gateway, str) else f"unix:{gateway.socket}" for gateway in gateways]
+        self.config = {"provider": PROVIDER, "kubeconfig": str(kubeconfig), "gateways": addresses} | config
         self.process = None
 
     def write(self):

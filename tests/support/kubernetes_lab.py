@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the adapter's end-to-end tests: the demo's network with nginx behind a gateway that has
-address pools, a cluster, and the adapter between them."""
+address pools, a cluster, and the adapter between them. And the rights that its manifests give it."""
+
+import functools
 
 import pytest
 import yaml
 
 from cluster import PROVIDER, Adapter, Cluster
 from gateway import ROOT
-from namespaces import Lab, wait_until
-from nginx import start_nginx
+from namespaces import Lab, run, wait_until
+from nginx import POD_CONNECTION_LIFE, Nginx
 from topology import BACKENDS, Topology, backend_v4
+
+import kubectl
+from rbac import rights_of
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 HOST = "192.0.2.1"  # the gateway's own, for node ports
@@ -23,8 +28,8 @@ def network(driver):
         topology = Topology(lab, driver)
         topology.gateway.config["address_pools"] = POOLS
         topology.gateway.config["node_port_addresses"] = [HOST]
-        for number in BACKENDS:
-            start_nginx(topology.backends[number], f"backend{number}", lab.directory)
+        topology.servers = {number: Nginx(topology.backends[number], f"backend{number}", lab.directory,
+                                          connection_life=POD_CONNECTION_LIFE).start() for number in BACKENDS}
         topology.start_gateway()
         yield topology
         topology.gateway.finish()
@@ -33,6 +38,14 @@ def network(driver):
 @pytest.fixture
 def gateway(network):
     return network.gateway
+
+
+@pytest.fixture
+def servers(network):
+    """{number: the nginx of a backend}, for a test that stops some."""
+    yield network.servers
+    for server in network.servers.values():
+        server.start()
 
 
 @pytest.fixture
@@ -69,8 +82,24 @@ def await_ingress(cluster, name, wanted, seconds=10):
     wait_until(lambda: ingress(cluster, name) == wanted, seconds, f"{name} having {wanted}")
 
 
-def rights():
-    """(verb, resource) that deploy/kubernetes gives."""
-    documents = yaml.safe_load_all((ROOT / "deploy/kubernetes/base/rbac.yaml").read_text())
-    return {(verb, resource) for document in documents for rule in document.get("rules", [])
-            for verb in rule["verbs"] for resource in rule["resources"]}
+OVERLAYS = sorted(path.parent.name for path in (ROOT / "deploy/kubernetes/overlays").glob("*/kustomization.yaml"))
+
+
+@functools.lru_cache
+def manifests(overlay):
+    """As kubectl renders them."""
+    folder = ROOT / "deploy" / "kubernetes" / "overlays" / overlay
+    return list(yaml.safe_load_all(run([kubectl.find("here"), "kustomize", folder]).stdout))
+
+
+def rights(overlay="external-gateways"):
+    """Those of the account that deploy/kubernetes makes, as rbac.rights_of gives them."""
+    account, = (thing["metadata"] for thing in manifests(overlay) if thing["kind"] == "ServiceAccount")
+    return rights_of(manifests(overlay), account["namespace"], account["name"])
+
+
+def lease_namespace(overlay="external-gateways"):
+    """By the adapter's configuration there, or by that of an appliance, where it is no pod."""
+    texts = [thing["data"]["sluice-k8s.yaml"] for thing in manifests(overlay)
+             if thing["kind"] == "ConfigMap" and "sluice-k8s.yaml" in thing["data"]]
+    return yaml.safe_load((texts or [(ROOT / "deploy/examples/sluice-k8s.yaml").read_text()])[0])["lease_namespace"]

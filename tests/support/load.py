@@ -5,12 +5,16 @@ import collections
 import json
 import pathlib
 import re
+import signal
 import socket
 import subprocess
+import tempfile
 
 from namespaces import CommandFailed, run
 
 CHURN = pathlib.Path(__file__).with_name("churn.lua")
+# No connection is kept: each request is on one of its own.
+CURL = ("curl", "-sS", "--globoff", "--max-time", "5", "-H", "Connection: close")
 
 
 def bracketed(address):
@@ -22,14 +26,30 @@ def url(address, port=80, path="/"):
 
 
 class Wrk:
-    """wrk running in a namespace; every 20th request opens a new connection."""
+    """wrk running in a namespace; every 20th request opens a new connection. `seconds`: how long, at
+    the most where it is stopped. `pause_ms`: before each request of a connection, of a load that goes
+    on for long while others want the CPU. Ends with its `with` block, if there is one."""
 
-    def __init__(self, namespace, target, seconds, connections=16):
+    def __init__(self, namespace, target, seconds, connections=16, pause_ms=0):
         self.seconds = seconds
+        script = CHURN
+        if pause_ms:
+            self._paced = tempfile.NamedTemporaryFile("w", suffix=".lua")  # there as long as this is
+            self._paced.write(f"{CHURN.read_text()}\nfunction delay() return {pause_ms} end\n")
+            self._paced.flush()
+            script = self._paced.name
         self.process = namespace.spawn(
             "wrk", "--threads", "1", "--connections", connections, "--duration", f"{seconds}s",
-            "--timeout", "5s", "--script", CHURN, target,
+            "--timeout", "5s", "--script", script, target,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def finish(self):
         """The result: requests made, and errors by kind (connect, read, write, status, timeout)."""
@@ -39,6 +59,13 @@ class Wrk:
             raise CommandFailed(f"wrk: exit {self.process.returncode}\n{output}")
         return json.loads(lines[-1])
 
+    def stop(self):
+        """Ends it, which has to be running still: what it was to be there for has happened. The result."""
+        if self.process.poll() is not None:
+            raise CommandFailed(f"wrk was over, after {self.seconds} s, before it was to end")
+        self.process.send_signal(signal.SIGINT)
+        return self.finish()
+
 
 def failures(result):
     return {kind: result[kind] for kind in ("connect", "read", "write", "status", "timeout")
@@ -47,8 +74,7 @@ def failures(result):
 
 def curl_many(namespace, target, count):
     """`count` requests, each on a connection of its own; who answered how often."""
-    done = namespace.run("curl", "-sS", "--globoff", "--max-time", "5", "-H", "Connection: close",
-                         *[target] * count, timeout=120)
+    done = namespace.run(*CURL, *[target] * count, timeout=120)
     return collections.Counter(done.stdout.split())
 
 
