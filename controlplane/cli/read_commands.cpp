@@ -283,7 +283,7 @@ std::string upper(std::string text) {
 }
 
 // What whoever waits for a gateway wants to know: one that has just started has nothing yet of what
-// its providers want, and their first write is whole.
+// its providers want.
 std::optional<client::Error> wrote_nothing(const Session& session) {
   const std::optional<std::string>& provider = session.options.provider;
   v1::ListProvidersResponse response;

@@ -136,11 +136,6 @@ std::string Addresses::take_requested(const Service& service,
     if (pool != nullptr && !pool->serves(provider_, basics_of(service))) {
       return text + " is of pool '" + pool->name + "', which is not for this service";
     }
-    if (const std::string wanted = pool_wanted(service);
-        pool != nullptr && !wanted.empty() && pool->name != wanted) {
-      return text + " is of pool '" + pool->name + "', and the annotation " +
-             model::kAddressPoolAnnotation + " names '" + wanted + "'; change one of them";
-    }
     if (!is_free_for(service.meta.name, wish, address)) {
       return text + " is another service's; ask for another one, or share it by the annotation " +
              model::kSharedIpAnnotation;
@@ -165,39 +160,55 @@ std::optional<IpAddress> Addresses::lowest_shared(
 }
 
 // An ExternalName has no families, nor have services of servers before 1.20: one address, then.
-std::vector<Family> Addresses::families_for(const Service& service) const {
+// Of the family that it has while pools have that, whatever others come.
+std::vector<Family> Addresses::families_for(const Service& service, const Holding& had) const {
   std::vector<Family> families = families_of(service);
   if (families.empty()) {
     families = allocator_.families(provider_, basics_of(service));
+    const bool stays = !had.vips.empty() && std::find(families.begin(), families.end(),
+                                                      had.vips[0].family) != families.end();
     families.resize(1, Family::kIpv4);
+    families[0] = stays ? had.vips[0].family : families[0];
   }
   return families;
 }
 
-// A name that no pool has may be a slip: what the service has stays, and it gets nothing else.
-std::string Addresses::keep(const Service& service, const Holding& had, Holding& wish) const {
-  std::copy_if(had.vips.begin(), had.vips.end(), std::back_inserter(wish.vips),
-               [&](const IpAddress& address) { return may_have(service, wish, address); });
+// What is wrong with the pool that it names; empty: nothing.
+std::string Addresses::fault_of_pool(const Service& service,
+                                     const std::vector<IpAddress>& requested) const {
+  const std::string wanted = pool_wanted(service);
+  if (wanted.empty() || allocator_.pools().empty()) {
+    return "";
+  }
   std::string names;
+  bool is_one = false;
   for (const model::AddressPool& pool : allocator_.pools()) {
     names += (names.empty() ? "" : ", ") + pool.name;
+    is_one = is_one || pool.name == wanted;
   }
-  return std::string(model::kAddressPoolAnnotation) + ": the gateway has no pool '" +
-         pool_wanted(service) + "'; it has " + names;
+  const std::string key = model::kAddressPoolAnnotation;
+  if (!is_one) {
+    return key + ": the gateway has no pool '" + wanted + "'; it has " + names;
+  }
+  for (const IpAddress& address : requested) {
+    const model::AddressPool* pool = allocator_.pool_of(address);
+    if (pool != nullptr && pool->name != wanted) {
+      return sluice::to_string(address) + " is of pool '" + pool->name + "', and the annotation " +
+             key + " names '" + wanted + "'; change one of them";
+    }
+  }
+  return "";
 }
 
-bool Addresses::is_pool(const std::string& name) const {
-  return std::any_of(allocator_.pools().begin(), allocator_.pools().end(),
-                     [&](const model::AddressPool& pool) { return pool.name == name; });
+void Addresses::keep(const Service& service, const Holding& had, Holding& wish) const {
+  std::copy_if(had.vips.begin(), had.vips.end(), std::back_inserter(wish.vips),
+               [&](const IpAddress& address) { return may_have(service, wish, address); });
 }
 
 std::string Addresses::choose(const Service& service, const Holding& had, Holding& wish) const {
-  if (const std::string wanted = pool_wanted(service); !wanted.empty() && !is_pool(wanted)) {
-    return keep(service, had, wish);
-  }
   const model::Service basics = basics_of(service);
   std::string why_not;
-  for (const Family family : families_for(service)) {
+  for (const Family family : families_for(service, had)) {
     const auto fits = [&](const IpAddress& address) {
       const model::AddressPool* pool = allocator_.pool_of(address);
       return address.family == family && may_have(service, wish, address) && pool != nullptr &&
@@ -236,15 +247,18 @@ Addresses::Outcome Addresses::assign(const Service& service,
   }
   Holding wish = wish_of(service);
   Outcome outcome;
-  if (!requested.empty()) {
+  if (std::string fault = fault_of_pool(service, requested); !fault.empty()) {
+    // It may be a slip: what the service has stays, and it gets nothing else.
+    keep(service, had, wish);
+    outcome.why_not = std::move(fault);
+  } else if (!requested.empty()) {
     outcome.why_not = take_requested(service, requested, wish);
     if (!outcome.why_not.empty()) {
       wish.vips.clear();
     }
   } else if (allocator_.pools().empty()) {
     // Whoever gave it what its status says: it stays.
-    std::copy_if(had.vips.begin(), had.vips.end(), std::back_inserter(wish.vips),
-                 [&](const IpAddress& address) { return may_have(service, wish, address); });
+    keep(service, had, wish);
     if (wish.vips.empty()) {
       outcome.why_not =
           "the gateway has no address pools and the service asks for no address; "

@@ -65,9 +65,10 @@ class Addresses {
                               const IpAddress& address) const;
   [[nodiscard]] bool is_free_for(const ServiceName& name, const Holding& wish,
                                  const IpAddress& address) const;
-  [[nodiscard]] std::vector<Family> families_for(const Service& service) const;
-  [[nodiscard]] bool is_pool(const std::string& name) const;
-  std::string keep(const Service& service, const Holding& had, Holding& wish) const;
+  [[nodiscard]] std::vector<Family> families_for(const Service& service, const Holding& had) const;
+  [[nodiscard]] std::string fault_of_pool(const Service& service,
+                                          const std::vector<IpAddress>& requested) const;
+  void keep(const Service& service, const Holding& had, Holding& wish) const;
   std::string take_requested(const Service& service, const std::vector<IpAddress>& requested,
                              Holding& wish) const;
   [[nodiscard]] std::optional<IpAddress> lowest_shared(

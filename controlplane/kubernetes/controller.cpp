@@ -188,9 +188,14 @@ void Controller::take_over() {
   std::vector<ServiceName> names = state_.service_names();
   for (const ServiceName& name : names) {
     const ServiceView view = state_.view(name);
-    if (view.service != nullptr && claim_of(*view.service, settings_.translate) == Claim::kOurs) {
+    if (view.service == nullptr) {
+      continue;
+    }
+    if (claim_of(*view.service, settings_.translate) == Claim::kOurs) {
       addresses_.adopt(*view.service);
       publish(name, addresses_.of(name));
+    } else if (ClusterWriter::is_marked(*view.service, settings_.provider)) {
+      addresses_.adopt(*view.service);  // it goes: nobody else's until the gateways have let go
     }
   }
   led_ = true;

@@ -215,9 +215,12 @@ void Controller::tell_of_delivery(const Service& service,
   if (!choice || choice->why == Why::kRoutesUnknown) {
     return;
   }
+  const bool is_new = service.type == "LoadBalancer" && service.ingress.empty();
+  if (choice->why == Why::kNoEndpoints && !is_new) {
+    return;
+  }
   const std::pair now{choice->delivery, choice->why};
   const auto [at, is_first] = delivered_.try_emplace(service.meta.name, now);
-  const bool is_new = service.type == "LoadBalancer" && service.ingress.empty();
   const bool is_news = is_first ? is_new : at->second != now;
   if (!is_news || choice->why == Why::kNoEndpoints) {
     return;

@@ -349,11 +349,12 @@ std::optional<GatewayRoutes> examine_routes(const Settings& settings, const Clus
       report.warning("and so on, for " + std::to_string(unrouted.size()) + " nodes");
       break;
     }
-    report.warning(std::to_string(addresses.size()) + " endpoints of " +
-                   (node.empty() ? "no node" : "node " + node) + ", " +
-                   to_string(*addresses.begin()) +
-                   " for one, have no route but the default one: with delivery auto their services "
-                   "go by node ports. Give the gateway routes, or set pod_routes: nodes");
+    report.warning(
+        std::to_string(addresses.size()) + " endpoints of " +
+        (node.empty() ? "no node" : "node " + node) + ", " + to_string(*addresses.begin()) +
+        " for one, have no route but the default one: with delivery auto their services "
+        "go by node ports, and without these leave them out. Give the gateway routes, or "
+        "set pod_routes: nodes");
   }
   return routes;
 }

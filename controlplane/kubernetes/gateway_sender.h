@@ -103,6 +103,7 @@ class GatewaySender {
   Outcome send_all();
   Outcome replace_provider(const std::vector<ServiceName>& names);
   bool is_replaced(const std::vector<ServiceName>& names, std::optional<client::Error>& error);
+  Outcome write_nothing();
   Outcome delete_unwanted(const std::vector<ServiceName>& names);
   Outcome keep_in_step(const Names& dirty);
   Outcome send_changes(const Names& dirty);

@@ -49,7 +49,20 @@ GatewaySender::Outcome GatewaySender::replace_provider(const std::vector<Service
   if (delete_unwanted(names) == Outcome::kLost) {
     return Outcome::kLost;
   }
-  return send(Names(names.begin(), names.end()));
+  if (send(Names(names.begin(), names.end())) == Outcome::kLost) {
+    return Outcome::kLost;
+  }
+  return revision_ ? Outcome::kDone : write_nothing();
+}
+
+// All of it is refused. That it has been sent is to be seen all the same, by whoever waits for it.
+GatewaySender::Outcome GatewaySender::write_nothing() {
+  v1::ApplyRequest nothing;
+  if (const auto error = apply(nothing)) {
+    link_.lost(*error);
+    return Outcome::kLost;
+  }
+  return Outcome::kDone;
 }
 
 // False without an error: it is too much for one message, or it is time to stop.

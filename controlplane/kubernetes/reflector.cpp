@@ -50,6 +50,7 @@ void Reflector::run() {
     if (outcome == Outcome::kExpired) {
       version_.clear();
       if (!lists && Backoff::Clock::now() - listed_at_ > kListAtOnce) {
+        retry_after_ = {};
         continue;
       }
     }

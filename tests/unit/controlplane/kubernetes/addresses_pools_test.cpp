@@ -33,15 +33,20 @@ TEST(AddressesPools, ANameThatNoPoolHasLeavesAServiceWhatItHasAndGivesNothing) {
   EXPECT_EQ(given(addresses, Wish("a")), "192.0.2.0");
   EXPECT_EQ(given(addresses, Wish("a").from("tpyo")), "192.0.2.0 " + why);
   EXPECT_EQ(given(addresses, Wish("a").from("other")), "198.51.100.0") << "one that there is";
+  EXPECT_EQ(given(addresses, Wish("b"), {"192.0.2.1"}), "192.0.2.1");
+  EXPECT_EQ(given(addresses, Wish("b").from("tpyo"), {"192.0.2.1"}), "192.0.2.1 " + why);
+  EXPECT_EQ(given(addresses, Wish("c").from("tpyo"), {"192.0.2.2"}), why) << "nothing new either";
 }
 
-TEST(AddressesPools, AnAddressOfAnotherPoolThanItNamesIsNotGiven) {
+TEST(AddressesPools, AnAddressOfAnotherPoolThanItNamesIsNotGivenAndNotTakenAway) {
   Addresses addresses("cluster-a");
   addresses.set_pools({pool("lb", {"192.0.2.0/30"}), pool("other", {"198.51.100.0/30"})});
-  EXPECT_EQ(given(addresses, Wish("a").from("other"), {"192.0.2.1"}),
-            "(192.0.2.1 is of pool 'lb', and the annotation sluice.dev/address-pool names 'other'; "
-            "change one of them)");
+  const std::string why =
+      "(192.0.2.1 is of pool 'lb', and the annotation sluice.dev/address-pool names 'other'; "
+      "change one of them)";
+  EXPECT_EQ(given(addresses, Wish("a").from("other"), {"192.0.2.1"}), why);
   EXPECT_EQ(given(addresses, Wish("a").from("lb"), {"192.0.2.1"}), "192.0.2.1");
+  EXPECT_EQ(given(addresses, Wish("a").from("other"), {"192.0.2.1"}), "192.0.2.1 " + why);
 }
 
 TEST(AddressesPools, ANameOutsideGetsAnAddressOfTheFamilyThatThereIs) {
@@ -55,8 +60,9 @@ TEST(AddressesPools, ANameOutsideGetsAnAddressOfTheFamilyThatThereIs) {
   Addresses addresses("cluster-a");
   addresses.set_pools({pool("six", {"2001:db8::10-2001:db8::11"})});
   EXPECT_EQ(given(addresses, external_name()), "2001:db8::10");
-  addresses.release({"shop", "name"});
   addresses.set_pools({pool("six", {"2001:db8::10-2001:db8::11"}), pool("lb", {"192.0.2.0/30"})});
+  EXPECT_EQ(given(addresses, external_name()), "2001:db8::10") << "what it has stays";
+  addresses.set_pools({pool("lb", {"192.0.2.0/30"})});
   EXPECT_EQ(given(addresses, external_name()), "192.0.2.0");
 }
 

@@ -43,6 +43,7 @@ class ControllerTest : public ::testing::Test {
   std::optional<std::vector<model::AddressPool>> pools_{
       {pool("main", {"203.0.113.10-203.0.113.11"})}};
 
+  std::shared_ptr<const GatewayRoutes> routes_;  // before it begins
   ApiStub server_{[this](const Asked& asked) { return answer(asked); }};
   const ClusterAccess access_ = server_.access();
   Credentials credentials_{access_};
@@ -69,7 +70,8 @@ class ControllerTest : public ::testing::Test {
         Controller::Outside{.addressed = addressed,
                             .pools = [this] { return server_.with([this] { return pools_; }); },
                             .in_step = [this](std::size_t) { return in_step_.load(); },
-                            .announces = [this](std::size_t) { return announces_.load(); }});
+                            .announces = [this](std::size_t) { return announces_.load(); },
+                            .routes = [this] { return routes_; }});
   }
   void TearDown() override { controller_->stop(); }
 
@@ -278,7 +280,11 @@ TEST_F(ControllerTest, DeletesInTheOrderAddressStatusMarkAndFreesTheAddressForOn
          [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
   expect_only("gateway web");  // not before the gateway has let go of it
   serve_no_more("web");
-  expect("gateway web, status web, gateway next 203.0.113.10, unmark web");
+  ASSERT_TRUE(within(kSoon, [this] {
+    return log().find("unmark web") != std::string::npos &&
+           log().find("gateway next 203.0.113.10") != std::string::npos;
+  })) << log();
+  EXPECT_EQ(log().find("gateway web, status web, "), 0U) << log();
   EXPECT_EQ(server_.with([this] { return objects_["web"]["metadata"]["finalizers"]; }),
             Json{"foreign/one"});
 }
@@ -309,6 +315,43 @@ TEST_F(ControllerTest, KeepsFinalizerAndAddressForTheReleaseDelayThoughItsGatewa
          [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
   expect("mark web, gateway web 203.0.113.10, gateway web, unmark web");
   EXPECT_GE(Clock::now() - begun, milliseconds(2'000));
+}
+
+// The gateways may not have let go of it yet.
+TEST_F(ControllerTest, WhoTakesOverGivesAnAddressToNoOtherWhileItsServiceGoes) {
+  server_.with([this] { pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"})}}; });
+  Json leaving = balancer("web");
+  leaving["metadata"]["finalizers"] = {kFinalizer};
+  leaving["metadata"]["annotations"][kProviderAnnotation] = "east";
+  leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  leaving["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
+  put_service(leaving);
+  put_service(balancer("next"));
+  in_step_ = false;
+  begin();
+  EXPECT_TRUE(was_told("AddressPending about next"));
+  expect_only("mark next");
+  in_step_ = true;
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; })) << log();
+}
+
+TEST_F(ControllerTest, ASlicesAbsenceIsNoChangeOfDelivery) {
+  routes_ = std::make_shared<const GatewayRoutes>(std::vector<IpPrefix>{});
+  Json object = balancer("inside");
+  object["spec"]["type"] = "NodePort";
+  object["spec"].erase("loadBalancerClass");
+  object["spec"]["ports"][0]["nodePort"] = 30080;
+  put_service(object);
+  begin();
+  std::this_thread::sleep_for(kAWhile);
+  server_.with([this] {
+    state_.slices().take(
+        R"({"metadata":{"namespace":"shop","name":"inside-1","labels":{"kubernetes.io/service-name":"inside"}},)"
+        R"("addressType":"IPv4","ports":[{"name":"","port":8080,"protocol":"TCP"}],)"
+        R"("endpoints":[{"addresses":["10.0.0.1"]}]})");
+  });
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(server_.with([this] { return events_; }), std::vector<std::string>{});
 }
 
 TEST_F(ControllerTest, AServiceThatIsServedNoMoreForWhatItSaysLosesItsStatusAndSaysWhy) {
@@ -455,6 +498,7 @@ TEST_F(ControllerTest, AWebhooksRefusalHoldsUpOneServiceAndTheLackOfARightAll) {
   put_service(balancer("all"));
   expect("403");
   put_service(balancer("more"));
+  std::this_thread::sleep_for(Backoff::kFirst / 2);
   expect("403");  // and nothing for the others, until the pause is over
   server_.with([this] { refusal_.status = 0; });
   ASSERT_TRUE(within(kSoon, [this] { return log().find("mark more") != std::string::npos; }))

@@ -219,6 +219,16 @@ TEST_F(GatewaySenderTest, ARefusalInTheFirstReplaceDeletesNothingThatTheGatewayH
   ASSERT_TRUE(await_forms({{"web", "1"}, {"db", "1"}}));
 }
 
+// Who waits for the provider's first write (sluicectl status --provider) would wait for ever.
+TEST_F(GatewaySenderTest, WhereAllIsRefusedAtFirstItWritesNothingOnce) {
+  settings_.again = kNever;
+  gateway_->set_verdict(refusing({"bad"}));
+  prepare("bad", "1");
+  start_in_step();
+  EXPECT_EQ(writes().back(), text_of(v1::ApplyRequest{}));
+  EXPECT_EQ(last_report_of("bad"), kRefused);
+}
+
 // Else who waits for a service's end waits for ever.
 TEST_F(GatewaySenderTest, WhatIsGoneWithAGatewayIsReportedAlsoWhenAServiceIsRefused) {
   settings_.again = kNever;

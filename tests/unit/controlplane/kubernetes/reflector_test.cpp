@@ -172,10 +172,11 @@ TEST_F(ReflectorTest, AListThatBreaksOffIsNoList) {
 
 TEST_F(ReflectorTest, AVersionThatHasExpiredIsListedAnewAfterAPauseWhereTheListIsYoung) {
   for (Answer& gone : std::vector<Answer>{gone_in_a_stream(), {410, "{}"}}) {
-    watches_.push_back(std::move(gone));
+    const std::size_t before = asked(false).size();
+    server_.with([&] { watches_.push_back(std::move(gone)); });
     start();
-    const auto lists = await(false, 2);
-    EXPECT_GE(lists[1].at - lists[0].at, kAtOnce);
+    const auto lists = await(false, before + 2);
+    EXPECT_GE(lists[before + 1].at - lists[before].at, kAtOnce);
     reflector_.reset();
   }
 }
