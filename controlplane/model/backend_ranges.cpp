@@ -73,7 +73,7 @@ std::optional<std::size_t> BackendRanges::owner(const std::string& provider) con
 bool BackendRanges::allows(const std::string& provider, const IpAddress& address) const {
   const auto own = owner(provider);
   const std::vector<std::size_t>& owners = owners_of(address);
-  return provider == kProbeProvider || (own ? owners == std::vector{*own} : owners.empty());
+  return own ? owners == std::vector{*own} : owners.empty();
 }
 
 std::string BackendRanges::why_not(const std::string& provider, const IpAddress& address) const {

@@ -11,7 +11,8 @@
 
 namespace sluice::model {
 
-// As whom the doctor probes: wherever somebody's backends may be, its may, for as long as it takes.
+// As whom the doctor probes: wherever somebody's endpoints may be, its may, for as long as it
+// takes.
 inline constexpr const char* kProbeProvider = "sluice-doctor";
 
 // Whose the backends at an address are. The ranges of all providers are cut where one begins or

@@ -73,7 +73,7 @@ std::optional<Desired::Holder> Desired::backend_of(const IpAddress& address,
 // Of each service one first: an answer has room for few, and whoever writes many services looks in
 // it for those to leave out.
 void Desired::check_backend_ranges(const Transaction& transaction, Faults& faults) const {
-  if (backend_ranges_.empty()) {
+  if (backend_ranges_.empty() || transaction.provider == kProbeProvider) {
     return;
   }
   std::vector<Fault> further;
