@@ -20,7 +20,7 @@ enum class BindingState : std::uint8_t {
   kFree = 0,      // no flow may be on it; one that is, is stale
   kActive = 1,    // takes new flows
   kDraining = 2,  // keeps its flows, takes no new ones
-  kRemoved = 3,   // the endpoint is gone: TCP flows are kept (but: Binding::resets), UDP flows move
+  kRemoved = 3,   // gone, or serves no UDP any more: TCP stays (but: Binding::resets), UDP moves
 };
 
 // The one byte a hit reads: state in the low 2 bits, incarnation (mod 64) in the others.
