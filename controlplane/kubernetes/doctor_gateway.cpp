@@ -149,7 +149,6 @@ struct Target {
   IpAddress address;
   std::uint16_t port = 0;
   std::string what;
-  friend auto operator<=>(const Target&, const Target&) = default;
 };
 
 // Of each node, and family, one place that something goes to over TCP: a pod of its, or its own
