@@ -218,10 +218,8 @@ void add_more_commands(CLI::App& app, Options& options, Words& words, Subcommand
   commands.doctor->add_option("--config", options.config, "sluice-k8s's configuration file")
       ->capture_default_str();
   commands.doctor->footer(
-      "It looks at credentials, claims, pools, ports and routes, and connects to a pod or node "
-      "port\n"
-      "of each node through the lcores, for which the provider sluice-doctor has a service "
-      "meanwhile.\n"
+      "It looks at credentials, claims, pools, ports and routes, and connects to a pod or node\n"
+      "port of each node through the lcores. Meanwhile the provider sluice-doctor has a service.\n"
       "Exit codes: 0 no fault; 1 faults were found; 2 sluice-k8s cannot be run.");
 }
 
