@@ -105,17 +105,6 @@ std::vector<Asked> ApiStub::asked() const {
   return asked_;
 }
 
-bool within(milliseconds most, const std::function<bool()>& holds) {
-  const auto until = steady_clock::now() + most;
-  while (!holds()) {
-    if (steady_clock::now() > until) {
-      return false;
-    }
-    std::this_thread::sleep_for(milliseconds(2));
-  }
-  return true;
-}
-
 std::function<std::optional<std::string>()> open_after(std::string first) {
   return [first = std::move(first)]() mutable -> std::optional<std::string> {
     return std::exchange(first, "");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "controlplane/kubernetes/cluster_access.h"
+#include "tests/unit/controlplane/kubernetes/within.h"
 
 #include <atomic>
 #include <chrono>
@@ -71,9 +72,6 @@ class ApiStub {
   std::atomic<bool> stop_{false};
   std::unique_ptr<Server> server_;
 };
-
-// Whether it holds before `most` is over.
-bool within(std::chrono::milliseconds most, const std::function<bool()>& holds);
 
 // A body that is `first`, and then stays open until the client goes.
 std::function<std::optional<std::string>()> open_after(std::string first);

@@ -3,6 +3,7 @@
 
 #include "tests/unit/controlplane/kubernetes/cluster.h"
 #include "tests/unit/controlplane/kubernetes/health_server.h"
+#include "tests/unit/controlplane/kubernetes/within.h"
 
 #include <gtest/gtest.h>
 
@@ -80,16 +81,6 @@ class NodeHealthTest : public ::testing::Test {
   std::vector<steady_clock::time_point> lists() {
     const std::lock_guard lock(mutex_);
     return lists_;
-  }
-  static bool within(milliseconds most, const std::function<bool()>& holds) {
-    const auto end = steady_clock::now() + most;
-    while (!holds()) {
-      if (steady_clock::now() > end) {
-        return false;
-      }
-      std::this_thread::sleep_for(milliseconds(2));
-    }
-    return true;
   }
   bool becomes(const std::string& node, State state) {
     return within(milliseconds(20'000), [&] { return of(node) == state; });

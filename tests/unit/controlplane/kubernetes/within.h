@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+namespace sluice::kubernetes {
+
+// Whether it holds before `most` is over.
+inline bool within(std::chrono::milliseconds most, const std::function<bool()>& holds) {
+  const auto end = std::chrono::steady_clock::now() + most;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+}  // namespace sluice::kubernetes
