@@ -151,6 +151,7 @@ class KubernetesTour(Steps):
         self.step("An address that is asked for; one that cannot be had, and why")
         self.kubectl(f"apply --validate=false -f {short(EXAMPLES / 'requested-address.yaml')}")
         self.expect(self.external_ip("fixed") == "203.0.113.20", "the address asked for")
+        self.await_answer(url("203.0.113.20", 8080), "a pod answering")
         self.expect(sum(self.answers("203.0.113.20", 8080, 5).values()) == 5, "it answers")
         self.kubectl("expose deployment web --name late --port 8080 --target-port http --type LoadBalancer "
                      "--load-balancer-ip 203.0.113.20")
