@@ -49,7 +49,7 @@ ApiStub::ApiStub(Handle handle) : handle_(std::move(handle)), server_(std::make_
   server_->port = http.bind_to_any_port("127.0.0.1");
   EXPECT_GT(server_->port, 0);
   server_->thread = std::thread([this] { server_->http.listen_after_bind(); });
-  EXPECT_TRUE(within(milliseconds(10'000), [&] { return http.is_running(); }));
+  EXPECT_TRUE(within(kSoon, [&] { return http.is_running(); }));
 }
 
 ApiStub::~ApiStub() {

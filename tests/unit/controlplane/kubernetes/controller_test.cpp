@@ -22,7 +22,6 @@ using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 using Leads = LeaderElection::Leads;
 
-constexpr milliseconds kSoon{5'000};
 // In which what must not happen would have happened.
 constexpr milliseconds kAWhile{1'200};
 constexpr const char* kVip = "203.0.113.10";

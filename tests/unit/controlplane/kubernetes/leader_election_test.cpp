@@ -24,7 +24,6 @@ constexpr const char* kPath = "/apis/coordination.k8s.io/v1/namespaces/edge/leas
 constexpr milliseconds kDuration{1'500};
 constexpr milliseconds kRenewDeadline{1'000};
 constexpr milliseconds kRetry{200};
-constexpr milliseconds kSoon{5'000};
 constexpr milliseconds kMargin{1'000};  // of a machine that does other things too
 
 class LeaderElectionTest : public ::testing::Test {

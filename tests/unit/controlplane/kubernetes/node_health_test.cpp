@@ -83,13 +83,13 @@ class NodeHealthTest : public ::testing::Test {
     return lists_;
   }
   bool becomes(const std::string& node, State state) {
-    return within(milliseconds(20'000), [&] { return of(node) == state; });
+    return within(kSoon, [&] { return of(node) == state; });
   }
   // As long as a state takes to follow, whatever it is.
   static void let_it_ask() { std::this_thread::sleep_for(kInterval * 8); }
   static void wait_until_asked(const HealthServer& server, int times) {
     const int before = server.asked();
-    ASSERT_TRUE(within(milliseconds(20'000), [&] { return server.asked() >= before + times; }));
+    ASSERT_TRUE(within(kSoon, [&] { return server.asked() >= before + times; }));
   }
 
   std::mutex mutex_;
@@ -103,8 +103,7 @@ TEST_F(NodeHealthTest, ANodeThatAnswers200IsUp) {
   HealthServer server("127.0.0.2");
   start({proxy_of("a", "127.0.0.2", server.port()), local_of("a", "127.0.0.2", server.port())});
   EXPECT_TRUE(becomes("a", State::kUp));
-  EXPECT_TRUE(
-      within(milliseconds(20'000), [&] { return prober_->local("a", kWeb) == State::kUp; }));
+  EXPECT_TRUE(within(kSoon, [&] { return prober_->local("a", kWeb) == State::kUp; }));
   EXPECT_EQ(of("b"), State::kUnknown);
   EXPECT_EQ(prober_->local("a", {"shop", "other"}), State::kUnknown);
   EXPECT_TRUE(server.last_request().starts_with("GET /healthz HTTP/1.1\r\n"))
@@ -128,8 +127,7 @@ TEST_F(NodeHealthTest, WhatSaidNoIsAskedAgainWithinASecond) {
   HealthServer server("127.0.0.2");
   server.answer(503);
   start({local_of("a", "127.0.0.2", server.port())}, {.interval = milliseconds(60'000)});
-  ASSERT_TRUE(
-      within(milliseconds(20'000), [&] { return prober_->local("a", kWeb) == State::kDown; }));
+  ASSERT_TRUE(within(kSoon, [&] { return prober_->local("a", kWeb) == State::kDown; }));
   server.answer(200);
   EXPECT_TRUE(within(milliseconds(5'000), [&] { return prober_->local("a", kWeb) == State::kUp; }));
   EXPECT_TRUE(within(milliseconds(5'000), [&] {
@@ -258,7 +256,7 @@ TEST_F(NodeHealthTest, TargetsThatStayKeepTheirStateAndOthersBecomeUnknown) {
   ASSERT_TRUE(becomes("b", State::kDown));
   a.hang();  // so that nothing new is learnt
   b.hang();
-  ASSERT_TRUE(within(milliseconds(20'000), [&] {
+  ASSERT_TRUE(within(kSoon, [&] {
     const std::lock_guard lock(mutex_);
     return told_.size() == 4;
   }));
@@ -266,7 +264,7 @@ TEST_F(NodeHealthTest, TargetsThatStayKeepTheirStateAndOthersBecomeUnknown) {
   set_targets({proxy_of("a", "127.0.0.2", a.port())});
   ASSERT_TRUE(becomes("b", State::kUnknown));
   EXPECT_EQ(of("a"), State::kDown);
-  EXPECT_TRUE(within(milliseconds(20'000), [&] {
+  EXPECT_TRUE(within(kSoon, [&] {
     const std::lock_guard lock(mutex_);
     return told_ == "b ";
   })) << told_;
@@ -278,14 +276,14 @@ TEST_F(NodeHealthTest, TargetsThatStayKeepTheirStateAndOthersBecomeUnknown) {
 
 TEST_F(NodeHealthTest, TargetsAreAskedForAtMostOnceASecondAndNoChangeIsLost) {
   start({});
-  ASSERT_TRUE(within(milliseconds(20'000), [&] { return lists().size() == 1; }));
+  ASSERT_TRUE(within(kSoon, [&] { return lists().size() == 1; }));
   for (int i = 0; i < 200; ++i) {
     prober_->targets_changed();
     std::this_thread::sleep_for(milliseconds(1));
   }
   const std::size_t before = lists().size();
   prober_->targets_changed();
-  ASSERT_TRUE(within(milliseconds(20'000), [&] { return lists().size() > before; }));
+  ASSERT_TRUE(within(kSoon, [&] { return lists().size() > before; }));
   std::this_thread::sleep_for(milliseconds(1'500));
   const std::vector<steady_clock::time_point> listed = lists();
   EXPECT_LE(listed.size(), before + 2);
@@ -315,7 +313,7 @@ TEST_F(NodeHealthTest, ItEndsAtOnceWhileNodesHang) {
   HealthServer server("127.0.0.2");
   server.hang();
   start({proxy_of("a", "127.0.0.2", server.port())}, {.interval = milliseconds(60'000)});
-  ASSERT_TRUE(within(milliseconds(20'000), [&] { return server.held() == 1; }));
+  ASSERT_TRUE(within(kSoon, [&] { return server.held() == 1; }));
   const auto begun = steady_clock::now();
   end();
   EXPECT_LT(steady_clock::now() - begun, milliseconds(500));
@@ -323,7 +321,7 @@ TEST_F(NodeHealthTest, ItEndsAtOnceWhileNodesHang) {
 
 TEST_F(NodeHealthTest, ItEndsAtOnceWhileThereIsNothingToDo) {
   start({});
-  ASSERT_TRUE(within(milliseconds(20'000), [&] { return lists().size() == 1; }));
+  ASSERT_TRUE(within(kSoon, [&] { return lists().size() == 1; }));
   std::this_thread::sleep_for(milliseconds(100));
   const auto begun = steady_clock::now();
   end();

@@ -15,7 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = Backoff::Clock;
 
-constexpr milliseconds kSoon{10'000};
 // A request that follows at once comes sooner than after the least pause.
 constexpr milliseconds kAtOnce = Backoff::kFirst;
 

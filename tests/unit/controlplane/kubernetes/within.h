@@ -7,6 +7,10 @@
 
 namespace sluice::kubernetes {
 
+// For what is to come true, however slow the machine: longer than the first three pauses of a
+// Backoff are together, which are up to 11.2 s.
+constexpr std::chrono::milliseconds kSoon{30'000};
+
 // Whether it holds before `most` is over.
 inline bool within(std::chrono::milliseconds most, const std::function<bool()>& holds) {
   const auto end = std::chrono::steady_clock::now() + most;
