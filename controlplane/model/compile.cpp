@@ -93,6 +93,24 @@ void match(const std::vector<const Endpoint*>& members, const ServicePortSpec& s
   std::for_each(old, had.end(), gone);
 }
 
+// As it is served at other addresses than VIPs: without source ranges (KUBERNETES 2.5), and at
+// cluster ones by the internal traffic policy (2.3). Copies of its own only where they differ.
+void serve_elsewhere(bool internal_local, CompiledPort& port) {
+  port.unfiltered = port.port;
+  if (port.port->allowed != nullptr) {
+    auto unfiltered = std::make_shared<ServicePort>(*port.port);
+    unfiltered->allowed = nullptr;
+    port.unfiltered = std::move(unfiltered);
+  }
+  port.on_cluster = port.unfiltered;
+  if (internal_local && port.port->maglev != nullptr) {  // else there is none anywhere
+    auto shut = std::make_shared<ServicePort>(*port.unfiltered);
+    shut->shut = true;
+    shut->maglev = nullptr;
+    port.on_cluster = std::move(shut);
+  }
+}
+
 }  // namespace
 
 std::vector<Chosen> choose_endpoints(const std::vector<const Endpoint*>& endpoints,
@@ -206,15 +224,14 @@ void ServiceCompiler::remove(const std::string& provider, const ServiceName& nam
   services_.erase(at);
 }
 
-CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
-                                           const ServicePortSpec& spec, Family family,
-                                           const CompiledPort* before, std::uint64_t epoch) {
+// As who it was before, or as somebody new.
+CompiledPort ServiceCompiler::begin_port(const Key& key, const ServicePortSpec& spec, Family family,
+                                         const CompiledPort* before) {
   CompiledPort port;
   port.name = spec.name;
   port.family = family;
   port.key = {spec.port, spec.protocol};
   port.node_port = spec.node_port;
-  port.resets = service.options.reset_on_removal;
   if (before != nullptr) {
     port.id = before->id;
   } else {
@@ -225,7 +242,14 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   if (before == nullptr || before->name != spec.name) {
     owners_[port.id] = {key.first, key.second, spec.name};
   }
+  return port;
+}
 
+CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& service,
+                                           const ServicePortSpec& spec, Family family,
+                                           const CompiledPort* before, std::uint64_t epoch) {
+  CompiledPort port = begin_port(key, spec, family, before);
+  port.resets = service.options.reset_on_removal;
   const std::vector<const Endpoint*> members = members_of(service, spec, family);
   const std::vector<Chosen> chosen = choose_endpoints(members, service.choice);
   auto made = std::make_shared<ServicePort>();
@@ -264,20 +288,8 @@ CompiledPort ServiceCompiler::compile_port(const Key& key, const Service& servic
   match(members, spec, before, take_over,
         [&](const CompiledEndpoint& gone) { release_endpoint(gone, port, epoch); });
   made->maglev = maglev_for(ring);
-  port.unfiltered = made;
-  if (made->allowed != nullptr) {
-    auto unfiltered = std::make_shared<ServicePort>(*made);
-    unfiltered->allowed = nullptr;
-    port.unfiltered = std::move(unfiltered);
-  }
-  port.on_cluster = port.unfiltered;
-  if (service.internal_local && made->maglev != nullptr) {  // else there is none anywhere
-    auto shut = std::make_shared<ServicePort>(*port.unfiltered);
-    shut->shut = true;
-    shut->maglev = nullptr;
-    port.on_cluster = std::move(shut);
-  }
   port.port = std::move(made);
+  serve_elsewhere(service.internal_local, port);
   return port;
 }
 

@@ -157,6 +157,8 @@ class ServiceCompiler {
     std::size_t operator()(const EndpointSet& endpoints) const noexcept;
   };
 
+  CompiledPort begin_port(const Key& key, const ServicePortSpec& spec, Family family,
+                          const CompiledPort* before);
   CompiledPort compile_port(const Key& key, const Service& service, const ServicePortSpec& spec,
                             Family family, const CompiledPort* before, std::uint64_t epoch);
   void bind(const CompiledPort& port, CompiledEndpoint& endpoint, BindingState state);

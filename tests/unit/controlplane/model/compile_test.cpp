@@ -180,6 +180,22 @@ TEST(Compile, AFrontendLeadsToItsReadyEndpoints) {
   EXPECT_TRUE(entry->answers_echo);
 }
 
+TEST(Compile, AVipAnswersEchoesWhileAnyPortOfItHasAUsableEndpoint) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  web.ports.push_back({"alt", kProtocolTcp, 81, 8081, ""});
+  const auto answers = [&] {
+    world.put(web);
+    return world.addresses.find(*parse_ip("192.0.2.1"))->answers_echo;
+  };
+  web.endpoints[0].ports = {{"http", 0}};
+  EXPECT_TRUE(answers()) << "the other port has one";
+  web.endpoints[0].ports = {{"alt", 0}};
+  EXPECT_TRUE(answers());
+  web.endpoints[0].ports = {{"http", 0}, {"alt", 0}};
+  EXPECT_FALSE(answers());
+}
+
 TEST(Compile, AnEndpointServesTheVipsOfItsFamilyOnly) {
   Compiled world;
   world.put(service("web", {"192.0.2.1", "2001:db8::1"}, {endpoint("10.0.0.1")}));
