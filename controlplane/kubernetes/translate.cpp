@@ -205,7 +205,7 @@ class Translator {
       spec.add_load_balancer_ips(to_string(vip));
     }
     if (spec.type() != "ExternalName") {
-      spec.mutable_ip_families()->Add(service_.ip_families.begin(), service_.ip_families.end());
+      set_families(spec);
       if (settings_.expose_cluster_ips && !is_headless(service_)) {
         spec.mutable_cluster_ips()->Add(service_.cluster_ips.begin(), service_.cluster_ips.end());
       }
@@ -230,6 +230,14 @@ class Translator {
       spec.set_cluster_ip("None");  // else the gateway would choose one
     }
     return true;
+  }
+
+  // Of one that only prefers to have both, a gateway with one family serves the node ports in that.
+  void set_families(v1::ServiceSpec& spec) const {
+    spec.mutable_ip_families()->Add(service_.ip_families.begin(), service_.ip_families.end());
+    if (service_.ip_family_policy == "PreferDualStack" && service_.ip_families.size() == 2) {
+      spec.set_ip_family_policy(service_.ip_family_policy);
+    }
   }
 
   [[nodiscard]] bool is_allowed(const IpAddress& address) const {

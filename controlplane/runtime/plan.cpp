@@ -83,7 +83,7 @@ bool Reconciler::has_snat(Family family) const {
 }
 
 // Of a service with addresses, these have been looked at. Without any it needs what it insists on,
-// and what its endpoints could be reached by.
+// and what its endpoints could be reached by; one of these where it only prefers to have both.
 void Reconciler::check_node_port_families(const model::Service& service, const std::string& path,
                                           model::Faults& faults) const {
   if (!has_node_ports(service) || !frontends_of(service).empty()) {
@@ -99,13 +99,17 @@ void Reconciler::check_node_port_families(const model::Service& service, const s
       needed.insert(endpoint.address.family);
     }
   }
-  for (const Family family : needed) {
-    if (!has_snat(family)) {
-      faults.add(path + ".spec.ipFamilies",
-                 to_string(family) + " node ports need an " + to_string(family) +
-                     " SNAT address and this gateway has none; give it one under snat in its "
-                     "configuration, or name the other family");
-    }
+  std::set<Family> missing = needed;
+  std::erase_if(missing, [this](Family family) { return has_snat(family); });
+  if (service.family_policy == model::FamilyPolicy::kPreferDualStack &&
+      missing.size() < needed.size()) {
+    return;
+  }
+  for (const Family family : missing) {
+    faults.add(path + ".spec.ipFamilies",
+               to_string(family) + " node ports need an " + to_string(family) +
+                   " SNAT address and this gateway has none; give it one under snat in its "
+                   "configuration, or name the other family");
   }
 }
 

@@ -126,5 +126,18 @@ TEST(Translate, CarriesNameLabelsAndFamiliesOver) {
   EXPECT_EQ(made.service->spec().ip_families(0), "IPv6") << "the primary one first";
 }
 
+TEST(Translate, OfAServiceThatPrefersToHaveBothFamiliesAGatewayMayServeOne) {
+  Cluster cluster;
+  const auto told = [&](std::vector<std::string> families, const std::string& policy) {
+    cluster.service.ip_families = std::move(families);
+    cluster.service.ip_family_policy = policy;
+    return cluster.translated().service->spec().ip_family_policy();
+  };
+  EXPECT_EQ(told({"IPv4", "IPv6"}, "PreferDualStack"), "PreferDualStack");
+  EXPECT_EQ(told({"IPv4", "IPv6"}, "RequireDualStack"), "") << "it insists on those it names";
+  EXPECT_EQ(told({"IPv4"}, "PreferDualStack"), "") << "the cluster has one family";
+  EXPECT_EQ(told({"IPv4"}, "SingleStack"), "");
+}
+
 }  // namespace
 }  // namespace sluice::kubernetes

@@ -150,6 +150,14 @@ TEST(NodePortFamilies, NeedSnatWhereTheServiceInsists) {
   EXPECT_EQ(put([](auto& s) { s.family_policy = model::FamilyPolicy::kPreferDualStack; }), "");
   EXPECT_EQ(put([](auto& s) { s.family_policy = model::FamilyPolicy::kRequireDualStack; }), path);
   EXPECT_EQ(put([](auto& s) { s.families = {Family::kIpv6}; }), path);
+  EXPECT_EQ(put([](auto& s) { s.families = {Family::kIpv6, Family::kIpv4}; }), path);
+  EXPECT_EQ(put([](auto& s) {
+              s.families = {Family::kIpv6, Family::kIpv4};
+              s.family_policy = model::FamilyPolicy::kPreferDualStack;
+              s.endpoints = service_of("", "", {"10.0.0.7", "2001:db8::7"}).endpoints;
+            }),
+            "")
+      << "it is served over IPv4";
   EXPECT_EQ(put([](auto& s) {
               s.family_policy = model::FamilyPolicy::kPreferDualStack;
               s.endpoints = service_of("", "", {"2001:db8::7"}).endpoints;
