@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace sluice::testing {
 namespace {
 
@@ -62,6 +64,24 @@ TEST_P(NodePorts, AreTheKernelsOnAHostsAddressThatServesNone) {
 
 TEST_P(NodePorts, AreNobodysOnAVipThatServesNone) {
   EXPECT_EQ(world.run(make_frame(request(world.vip)), World::kWan).drop, Drop::kUnknownPort);
+}
+
+TEST_P(NodePorts, ShareTheAffinityOfTheirServicePort) {
+  world.change_service(World::kWebId, [](ServicePort& service) { service.affinity_ms = 10'000; });
+  world.add_node_port(kNodePort, World::kWebId);
+  world.serve_node_ports(world.wan_host);
+  std::set<std::string> backends;
+  const auto open = [&](const IpAddress& to, std::uint16_t port, std::uint16_t client_port) {
+    FrameSpec spec = request(to, port);
+    spec.source_port = client_port;
+    backends.insert(
+        to_string(read_frame(world.run(make_frame(spec), World::kWan).frame).destination));
+  };
+  for (std::uint16_t client_port = 4000; client_port < 4032; client_port += 2) {
+    open(world.vip, 80, client_port);
+    open(world.wan_host, kNodePort, client_port + 1);
+  }
+  EXPECT_EQ(backends.size(), 1U);
 }
 
 TEST_P(NodePorts, LeaveAllOtherPortsOfAHostToTheKernel) {
