@@ -30,18 +30,21 @@ def machine(namespace):
     return tables, links, switches, rules
 
 
-def dpdk_files():
-    """DPDK's runtime files; hugepages are not used here."""
-    return {str(path) for root in ("/var/run/dpdk", "/dev/hugepages")
-            for path in pathlib.Path(root).glob("*sluice*")}
+def dpdk_files(pid):
+    """DPDK's runtime files of one sluiced; hugepages are not used here."""
+    return [path for root, name in (("/var/run/dpdk", f"sluice-{pid}"), ("/dev/hugepages", f"sluice-{pid}map*"))
+            for path in pathlib.Path(root).glob(name)]
 
 
 def test_sigterm_leaves_nothing_behind(lab, driver):
     topology = Topology(lab, driver)
-    before, files = machine(topology.gateway_host), dpdk_files()
-    topology.start_gateway().stop()
+    before = machine(topology.gateway_host)
+    gateway = topology.start_gateway()
+    pid = gateway.process.pid
+    assert dpdk_files(pid)
+    gateway.stop()
     assert machine(topology.gateway_host) == before
-    assert dpdk_files() <= files
+    assert dpdk_files(pid) == []
     assert topology.gateway_host.pids() == []
 
 
