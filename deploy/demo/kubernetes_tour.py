@@ -63,7 +63,7 @@ class KubernetesTour(Steps):
 
     def begin_load(self, target):
         """Until it is stopped."""
-        load = Wrk(self.client, target, LOAD_SECONDS_MAX)
+        load = Wrk(self.client, target, LOAD_SECONDS_MAX, pause_ms=5)
         self.show_command(f"{shlex.join(load.process.args)} &")
         return load
 
@@ -155,8 +155,8 @@ class KubernetesTour(Steps):
         self.expect(sum(self.answers("203.0.113.20", 8080, 5).values()) == 5, "it answers")
         self.kubectl("expose deployment web --name late --port 8080 --target-port http --type LoadBalancer "
                      "--load-balancer-ip 203.0.113.20")
-        wait_until(lambda: any(each["regarding"]["name"] == "late" for each in self.cluster.all("events.k8s.io")), 10,
-                   "an event")
+        wait_until(lambda: any((each["regarding"]["name"], each["reason"]) == ("late", "AddressPending")
+                               for each in self.cluster.all("events.k8s.io")), 10, "an event")
         self.kubectl("get svc late")
         self.expect("another service's" in self.kubectl(EVENTS), "the event says why it is pending")
 
