@@ -13,6 +13,7 @@ Needs root, two cores, and hugepages, which it reserves for as long as it runs.
 import argparse
 import contextlib
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from memif import PKTGEN, IoRun, LinkFailed, Run, SetUp  # noqa: E402
+from memif import PKTGEN, IoRun, Run, SetUp, linked  # noqa: E402
 from namespaces import CommandFailed, Lab  # noqa: E402
 
 PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
@@ -94,14 +95,6 @@ def measure(lab, set_up, words, options):
     return result, version
 
 
-def measure_linked(lab, set_up, words, options):
-    """memif's handshake gets stuck now and then when the machine is busy: once more, then."""
-    for _ in range(2):
-        with contextlib.suppress(LinkFailed):
-            return measure(lab, set_up, words, options)
-    return measure(lab, set_up, words, options)
-
-
 def fold(name, set_up, words, result):
     """One row of the table: what was found, and the set-up it was found in."""
     best = result.get("best")
@@ -167,7 +160,7 @@ def run_rows(chosen, options):
             progress(f"[{number + 1} of {len(chosen)}] {name}")
             set_up.lcores = (options.cores[0],)
             try:
-                result, version = measure_linked(lab, set_up, words, options)
+                result, version = linked(functools.partial(measure, lab, set_up, words, options))
             except CommandFailed as fault:
                 progress("")
                 print(f"{name}: not measured: {fault}", flush=True)

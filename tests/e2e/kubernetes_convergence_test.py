@@ -348,7 +348,7 @@ def test_after_thousands_of_changes_under_faults_the_gateway_is_what_the_cluster
                 if number in KILLS:
                     kill(KILLS[number], adapter, gateway, observer)
             calm(world)
-            wait_until(lambda: reality(gateway) == world.meaning(), 60, "the gateway agreeing with the cluster")
+            wait_until(lambda: reality(gateway) == world.meaning(), 100, "the gateway agreeing with the cluster")
             assert adapter.process.poll() is None
             balancers = {name for name, kind in world.kinds.items() if kind == "LoadBalancer"}
             wait_until(lambda: {name for name in world.services if ingress(cluster, name)} == balancers, 40,

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gateway import LCORES, ROOT
-from memif import Run, SetUp
+from memif import Run, SetUp, linked
 from namespaces import run
 
 # An idle loop must leave the core to the other end: the machines of tests are small.
@@ -19,6 +19,13 @@ BOTH_WAYS = ("--replies", "--verify", "--rate", "20k", "--duration", "0.5", "--o
 
 
 PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+
+
+def one_trial(lab, set_up, *words):
+    def measure():
+        with Run(lab, set_up, *BOTH_WAYS, *words) as measured:
+            return measured.result()["trials"][0]
+    return linked(measure)
 
 
 def all_came_back_right(trial, in_order=True):
@@ -35,8 +42,7 @@ def all_came_back_right(trial, in_order=True):
 @pytest.mark.parametrize("mode", ["FULL_NAT", "DNAT"])
 def test_each_packet_and_its_reply_come_through_translated_right(lab, mode, protocol, version):
     set_up = SetUp(version=version, mode=mode, protocol=protocol, **SMALL)
-    with Run(lab, set_up, *BOTH_WAYS) as measured:
-        trial = measured.result()["trials"][0]
+    trial = one_trial(lab, set_up)
     all_came_back_right(trial)
     assert trial["latency"]["timed"] > 100 and trial["latency"]["p50_us"] > 0, trial
 
@@ -48,11 +54,10 @@ def test_each_packet_and_its_reply_come_through_translated_right(lab, mode, prot
 ], ids=["udp-imix-zipf-new", "tcp-imix-new", "syn-only"])
 def test_new_flows_and_mixed_sizes_come_through_too(lab, protocol, words):
     set_up = SetUp(protocol=protocol, **SMALL | {"flows": 25_000})
-    with Run(lab, set_up, *BOTH_WAYS, "--flows", 500, *words) as measured:
-        # Order is told by slots: the last packet of a flow and the first of the one in its place
-        # may be different lcores', which owe each other no order.
-        all_came_back_right(measured.result()["trials"][0],
-                            in_order=LCORES == 1 or "--new-flows" not in words)
+    # Order is told by slots: the last packet of a flow and the first of the one in its place
+    # may be different lcores', which owe each other no order.
+    all_came_back_right(one_trial(lab, set_up, "--flows", 500, *words),
+                        in_order=LCORES == 1 or "--new-flows" not in words)
 
 
 @pytest.mark.skipif(not os.access(PAGES, os.W_OK) or (os.cpu_count() or 1) < 2,

@@ -43,8 +43,9 @@ def answer(connection, text=b"hello"):
     return connection.recv(2048)
 
 
-def fetch(testbed, vip):
-    return testbed.client.run("curl", "-s", "--max-time", "1", url(vip), check=False).returncode
+def fetch(testbed, vip, seconds=3):
+    """0: it is served. `seconds`: fewer where it is not to be, as what is lost comes again after one."""
+    return testbed.client.run("curl", "-s", "--max-time", seconds, url(vip), check=False).returncode
 
 
 @FAMILIES
@@ -53,7 +54,7 @@ def test_a_client_outside_the_source_ranges_is_dropped_and_one_inside_is_served(
     other = "203.0.113.0/24" if "." in client else "2001:db8:113::/48"
     testbed.gateway.apply(with_spec(web(), loadBalancerSourceRanges=[other]))
     before = drops(testbed.gateway, "source_range")
-    assert fetch(testbed, vip) != 0
+    assert fetch(testbed, vip, 1) != 0
     assert drops(testbed.gateway, "source_range") > before
     own = " 192.0.2.0/24 " if "." in client else "2001:db8:2::/64"
     testbed.gateway.apply(with_spec(web(), loadBalancerSourceRanges=[other, own]))
@@ -85,7 +86,7 @@ def test_ten_thousand_source_ranges_are_one_apply(testbed):
     ranges = [f"10.{i // 256}.{i % 256}.0/24" for i in range(9_999)] + ["192.0.2.0/24"]
     testbed.gateway.apply(with_spec(web(), loadBalancerSourceRanges=ranges))
     assert fetch(testbed, VIP_V4) == 0
-    assert fetch(testbed, VIP_V6) != 0, "a family without a range, while the other has one"
+    assert fetch(testbed, VIP_V6, 1) != 0, "a family without a range, while the other has one"
 
 
 @FAMILIES
@@ -127,6 +128,7 @@ def test_a_udp_flow_ends_after_the_timer_of_its_service(testbed, vip, client):
         for _ in range(3):
             assert answer(client_socket)
             time.sleep(1)
+        assert answer(client_socket)
         mine = f"--client {client} --state udp".split()
         assert len(flows(testbed, *mine)) == 1
         wait_until(lambda: not flows(testbed, *mine), 5, "the flow's end")
@@ -209,7 +211,7 @@ def test_a_tcp_client_is_reset_when_its_backend_is_removed_and_the_service_says_
         assert reset_by(live)
         testbed.gateway.apply(with_spec(web(numbers=[]), forwarding=reset))
         assert reset_by(alone), "also when nobody serves"
-        assert drops(testbed.gateway, "endpoint_gone") == before + 2
+        assert drops(testbed.gateway, "endpoint_gone") >= before + 2
 
 
 @FAMILIES
@@ -223,7 +225,7 @@ def test_a_tcp_client_is_reset_when_its_flow_is_deleted_or_drained(testbed, vip,
     with connected(testbed.client, vip) as live:
         assert answer(live)
         testbed.gateway.apply(with_spec(web(fields={1: DRAINING}), forwarding=deadline))
-        time.sleep(2.5)
+        time.sleep(4)  # endpoints are looked at once a second
         assert reset_by(live)
 
 

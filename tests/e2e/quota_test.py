@@ -141,7 +141,7 @@ import socket, sys
 held = []
 for _ in range(int(sys.argv[2])):
     try:
-        held.append(socket.create_connection((sys.argv[1], 80), timeout=0.5))
+        held.append(socket.create_connection((sys.argv[1], 80), timeout=3))
     except OSError:
         pass
 print(len(held), flush=True)

@@ -142,10 +142,12 @@ def test_cluster_addresses_are_not_announced_and_arp_is_not_answered(routed):
 def test_a_gateway_that_drains_withdraws_and_comes_back(routed):
     routed.gateway.apply(web())
     routed.wait({VIP_V4, VIP_V6}, "both VIPs heard")
-    routed.gateway.ctl("drain", "--deadline", "60s")
-    assert routed.table() == set()
-    routed.wait(set(), "both VIPs withdrawn")
-    routed.gateway.ctl("undrain")
+    try:
+        routed.gateway.ctl("drain", "--deadline", "60s")
+        assert routed.table() == set()
+        routed.wait(set(), "both VIPs withdrawn")
+    finally:
+        routed.gateway.ctl("undrain")
     routed.wait({VIP_V4, VIP_V6}, "both VIPs back")
 
 

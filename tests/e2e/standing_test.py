@@ -70,7 +70,7 @@ def port_mac(pair, name):
 @pytest.mark.parametrize("address", [VIP_V4, VIP_V6])
 def test_exactly_the_active_one_answers(pair, address):
     assert who_has(pair, address) == {port_mac(pair, "one")}
-    assert fetch(pair, address) == 0
+    assert fetch(pair, address, 3) == 0
 
 
 def test_a_standby_does_not_answer_pings_either(pair):
@@ -144,7 +144,7 @@ def test_draining_takes_no_new_flows_and_says_what_is_left(pair):
     assert "drained" in done.stdout
     assert "draining" in one.ctl("status").stdout
     one.ctl("undrain")
-    assert fetch(pair, VIP_V4) == 0
+    assert fetch(pair, VIP_V4, 3) == 0
     reasons = [event["reason"] for event in one.get("get", "events")["events"]]
     assert "DrainStarted" in reasons and "DrainEnded" in reasons
 

@@ -56,7 +56,8 @@ def test_traffic_comes_to_the_right_lcore_or_is_handed_over(steered, vip, snat):
     answers = curl_many(testbed.client, url(vip), 100)
     assert sum(answers.values()) == 100
     assert set(answers) == NAMES
-    for number in range(40):
+    # Their ports differ in all bits, so that both lcores have some whatever the key; curl's go up by few.
+    for number in range(200):
         _, peer, _, rest = ask_udp(testbed.client, vip, text=b"%d" % number)
         assert (peer, rest) == (snat, b"%d" % number)
     handed = handed_over(testbed) - before
@@ -115,5 +116,4 @@ def test_a_denied_client_is_dropped_by_a_nic_that_has_rules(steered):
                        for request in ports(testbed)["wan0"]["requests"])
     finally:
         testbed.gateway.apply(web())
-    wait_until(lambda: ask_udp(testbed.client, VIP_V4, text=b"again")[3] == b"again", 5,
-               "the client is let in again")
+    assert ask_udp(testbed.client, VIP_V4, text=b"again")[3] == b"again", "the client is let in again"

@@ -93,6 +93,7 @@ def test_kubectl_restarts_a_deployment_and_awaits_it(kubectl, server):
     controller = Controller(server, (f"10.1.0.{number}" for number in range(1, 10)))
     controller.settle()
     kubectl("rollout", "restart", "deployment", "web")
+    controller.step()  # so that its status tells of it
     with controller.running():
         assert "successfully rolled out" in kubectl("rollout", "status", "deployment", "web").stdout
         kubectl("delete", "pod", controller.pods()[0]["metadata"]["name"])  # waits until it is gone

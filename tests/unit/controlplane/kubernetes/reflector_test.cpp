@@ -192,6 +192,7 @@ TEST_F(ReflectorTest, APageThatHasExpiredIsAskedForOnceMoreInOnePiece) {
 TEST_F(ReflectorTest, AServerThatAnswersEveryListWith410IsGivenPauses) {
   lists_.assign(100, {410, "{}"});
   start();
+  await(false, 2);
   std::this_thread::sleep_for(Backoff::kFirst / 2);
   EXPECT_EQ(asked(false).size(), 2U) << "in pages, and in one piece";
 }

@@ -12,6 +12,7 @@
 #include <functional>
 #include <mutex>
 #include <net/if.h>
+#include <optional>
 #include <sched.h>
 #include <sys/wait.h>
 #include <thread>
@@ -200,15 +201,16 @@ TEST_F(DataplaneTest, AsksForANeighbourAndSendsWhatWaitedOnceItIsKnown) {
     };
     set_backends(NextHop::State::kUnresolved);
     ASSERT_TRUE(client.send(make_frame(running.world.from_client(kProtocolUdp, 4000))));
-    ASSERT_TRUE(within(3s, [&] {
+    const auto first = [&] {
       const std::lock_guard lock(running.mutex);
-      return !running.wanted.empty();
-    }));
-    EXPECT_EQ(running.wanted.front().first, World::kLan);
+      return running.wanted.empty() ? std::nullopt : std::optional(running.wanted.front());
+    };
+    ASSERT_TRUE(within(3s, [&] { return first().has_value(); }));
+    EXPECT_EQ(first()->first, World::kLan);
     set_backends(NextHop::State::kReachable);
     const auto request = Running::next_ours(backend, kProtocolUdp);
     ASSERT_TRUE(request);
-    EXPECT_EQ(read_frame(*request).destination, running.wanted.front().second);
+    EXPECT_EQ(read_frame(*request).destination, first()->second);
     EXPECT_EQ(read_frame(*request).to_mac.bytes[3], 7);
   });
 }
