@@ -100,6 +100,11 @@ std::vector<IpAddress> Addresses::of(const ServiceName& name) const {
 bool Addresses::is_free_for(const ServiceName& name, const Holding& wish,
                             const IpAddress& address) const {
   const auto at = holders_.find(address);
+  const bool is_own = at != holders_.end() && at->second.contains(name);
+  const auto back = held_back_.find(address);
+  if (back != held_back_.end() && back->second != name && !is_own) {
+    return false;
+  }
   if (at == holders_.end()) {
     return !avoided_.contains(address);
   }
@@ -296,6 +301,10 @@ void Addresses::hold(const ServiceName& name, Holding holding) {
       allocator_.take(vip);
     }
     holders_[vip].insert(name);
+    const auto back = held_back_.find(vip);
+    if (back != held_back_.end() && back->second == name) {
+      held_back_.erase(back);
+    }
   }
   held_.emplace(name, std::move(holding));
 }

@@ -45,6 +45,14 @@ class Addresses {
   void adopt(const Service& service);
   // True: it had some.
   bool release(const ServiceName& name);
+  // Nobody but its owner may have it, which has it no more, until it is let go: a gateway may serve
+  // it still.
+  using HeldBack = absl::flat_hash_map<IpAddress, ServiceName, std::hash<IpAddress>>;
+  void hold_back(const IpAddress& address, const ServiceName& owner) {
+    held_back_[address] = owner;
+  }
+  void let_go(const IpAddress& address) { held_back_.erase(address); }
+  [[nodiscard]] const HeldBack& held_back() const { return held_back_; }
   // Somebody outside of this cluster has it at the gateway. True: it is chosen no more for now.
   bool avoid(const IpAddress& address);
   void forget_avoided() { avoided_.clear(); }
@@ -81,6 +89,7 @@ class Addresses {
   absl::flat_hash_map<ServiceName, Holding> held_;
   absl::flat_hash_map<IpAddress, Holders, std::hash<IpAddress>> holders_;
   absl::flat_hash_set<IpAddress, std::hash<IpAddress>> avoided_;
+  HeldBack held_back_;
 };
 
 }  // namespace sluice::kubernetes

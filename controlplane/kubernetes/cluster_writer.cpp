@@ -2,6 +2,7 @@
 #include "controlplane/kubernetes/cluster_writer.h"
 
 #include "controlplane/kubernetes/addresses.h"
+#include "controlplane/kubernetes/shortened.h"
 
 #include <spdlog/spdlog.h>
 
@@ -109,7 +110,13 @@ std::string status_text(const WantedStatus& wanted) {
 
 }  // namespace
 
+// Of another class the mark has been copied with the rest of a manifest, and finalizer and status,
+// whose names all implementations share, are that class's (2.1).
 bool ClusterWriter::is_marked(const Service& service, const std::string& provider) {
+  if (service.type == "LoadBalancer" && service.load_balancer_class &&
+      *service.load_balancer_class != kLoadBalancerClass) {
+    return false;
+  }
   const auto at = service.meta.annotations.find(kProviderAnnotation);
   return at != service.meta.annotations.end() && at->second == provider &&
          std::find(service.meta.finalizers.begin(), service.meta.finalizers.end(), kFinalizer) !=
@@ -242,7 +249,7 @@ void ClusterWriter::tell(const Service& service, const std::string& type, const 
       {"action", "Sync"},
       {"reason", finding.reason},
       {"type", type},
-      {"note", finding.message.substr(0, kNoteBytesMax)},
+      {"note", shortened(finding.message, kNoteBytesMax)},
       {"regarding",
        {{"apiVersion", "v1"},
         {"kind", "Service"},

@@ -77,9 +77,10 @@ std::vector<IpAddress> Controller::vips_of(const Service& service) const {
     const std::lock_guard lock(mutex_);
     const auto at = vips_.find(service.meta.name);
     // Without the Lease what the cluster says counts; where it says nothing, what was assigned last
-    // is not taken away.
+    // is not taken away from it.
     if (assigns_ || vips_in_status(service).empty()) {
-      return at == vips_.end() ? std::vector<IpAddress>{} : at->second;
+      const bool is_its = at != vips_.end() && (assigns_ || at->second.uid == service.meta.uid);
+      return is_its ? at->second.vips : std::vector<IpAddress>{};
     }
   }
   return vips_in_status(service);
@@ -95,6 +96,7 @@ void Controller::run() {
       continue;
     }
     refresh_pools();
+    free_held_back();
     for (const ServiceName& name : names) {
       if (!still_leads()) {
         break;
@@ -179,6 +181,7 @@ void Controller::take_over() {
       return;
     }
     addresses_ = Addresses(settings_.provider);
+    held_back_.clear();
   }
   pools_asked_ = {};
   pools_.reset();
@@ -193,7 +196,7 @@ void Controller::take_over() {
     }
     if (claim_of(*view.service, settings_.translate) == Claim::kOurs) {
       addresses_.adopt(*view.service);
-      publish(name, addresses_.of(name));
+      publish(name, addresses_.of(name), view.service->meta.uid);
     } else if (ClusterWriter::is_marked(*view.service, settings_.provider)) {
       addresses_.adopt(*view.service);  // it goes: nobody else's until the gateways have let go
     }
@@ -238,9 +241,7 @@ bool Controller::refresh_pools() {
   if (now - avoided_since_ >= kAvoid) {
     avoided_since_ = now;
     addresses_.forget_avoided();
-    for (const ServiceName& name : pending_) {
-      again(name, std::chrono::milliseconds(0));
-    }
+    wake_pending();
   }
   auto pools = outside_.pools();
   if (!pools || pools == pools_) {
@@ -255,15 +256,22 @@ bool Controller::refresh_pools() {
 }
 
 // True: it differs from what it was.
-bool Controller::publish(const ServiceName& name, const std::vector<IpAddress>& vips) {
+bool Controller::publish(const ServiceName& name, const std::vector<IpAddress>& vips,
+                         const std::string& uid) {
   const std::lock_guard lock(mutex_);
   if (vips.empty()) {
     return vips_.erase(name) != 0;
   }
-  std::vector<IpAddress>& present = vips_[name];
-  const bool differs = present != vips;
-  present = vips;
+  Published& present = vips_[name];
+  const bool differs = present.vips != vips;
+  present = {vips, uid};
   return differs;
+}
+
+void Controller::wake_pending() {
+  for (const ServiceName& name : pending_) {
+    again(name, std::chrono::milliseconds(0));
+  }
 }
 
 // The earliest time counts.

@@ -81,7 +81,8 @@ class Controller {
   void take_over();
   void step_down();
   bool refresh_pools();
-  bool publish(const ServiceName& name, const std::vector<IpAddress>& vips);
+  bool publish(const ServiceName& name, const std::vector<IpAddress>& vips,
+               const std::string& uid = {});
   void again(const ServiceName& name, std::chrono::milliseconds in);
   void after(ClusterWriter::Written written, const ServiceName& name);
 
@@ -103,7 +104,13 @@ class Controller {
   void write_status(const Service& service, const std::vector<IpAddress>& vips, Ack ack,
                     const std::vector<PortError>& errors);
   [[nodiscard]] bool is_gone(const ServiceName& name);
+  // Of a service that has it no more, and since when.
+  [[nodiscard]] bool has_let_go(const ServiceName& name, Clock::time_point since,
+                                const std::optional<IpAddress>& address);
   void free_address(const ServiceName& name);
+  void hold_back(const ServiceName& name, const std::vector<IpAddress>& vips);
+  void free_held_back();
+  void wake_pending();
   void tell(const Service& service, std::vector<Finding> findings);
 
   const Settings settings_;
@@ -121,7 +128,11 @@ class Controller {
   // nobody else has written.
   std::optional<Clock::time_point> took_over_;
   bool assigns_ = false;  // vips_ is what counts
-  absl::flat_hash_map<ServiceName, std::vector<IpAddress>> vips_;
+  struct Published {
+    std::vector<IpAddress> vips;
+    std::string uid;  // of the service that has them, not of one that has its name later
+  };
+  absl::flat_hash_map<ServiceName, Published> vips_;
   GatewayAnswers answers_;
 
   // The controller's thread alone.
@@ -135,7 +146,8 @@ class Controller {
   Names pending_;  // wait for an address
   Backoff backoff_;
   Clock::time_point paused_until_{};
-  absl::flat_hash_map<ServiceName, Clock::time_point> leaving_;  // since
+  absl::flat_hash_map<ServiceName, Clock::time_point> leaving_;                        // since
+  absl::flat_hash_map<IpAddress, Clock::time_point, std::hash<IpAddress>> held_back_;  // since
   absl::flat_hash_map<ServiceName, std::set<std::pair<std::string, std::string>>> told_;
   absl::flat_hash_map<ServiceName, std::pair<Delivery, DeliveryChoice::Why>> delivered_;
   bool loses_clients_ = false;

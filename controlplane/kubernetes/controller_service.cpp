@@ -28,7 +28,8 @@ std::optional<IpAddress> address_of(const std::string& frontend) {
 void Controller::reconcile(const ServiceName& name) {
   const ServiceView view = state_.view(name);
   if (view.service == nullptr) {
-    free_address(name);
+    hold_back(name, addresses_.of(name));  // no finalizer has waited for the gateways
+    addresses_.release(name);
     publish(name, {});
     pending_.erase(name);
     told_.erase(name);
@@ -48,7 +49,7 @@ void Controller::reconcile(const ServiceName& name) {
       break;
     case Claim::kNotOurs:
       tear_down(*view.service);
-      told_.erase(name);
+      tell(*view.service, translated(view, {}).findings);  // an annotation may be why
       delivered_.erase(name);
       break;
   }
@@ -122,6 +123,7 @@ bool Controller::loses_clients(const Service& service, const std::vector<IpAddre
 std::vector<IpAddress> Controller::give_addresses(const Service& service,
                                                   const std::vector<IpAddress>& requested,
                                                   std::vector<Finding>& findings) {
+  const std::vector<IpAddress> had = addresses_.of(service.meta.name);
   const Addresses::Outcome outcome = addresses_.assign(service, requested);
   if (!outcome.why_not.empty()) {
     findings.push_back({"AddressPending", outcome.why_not});
@@ -129,8 +131,13 @@ std::vector<IpAddress> Controller::give_addresses(const Service& service,
   } else {
     pending_.erase(service.meta.name);
   }
-  if (outcome.changed) {
-    publish(service.meta.name, outcome.vips);
+  const bool differs = publish(service.meta.name, outcome.vips, service.meta.uid);
+  if (outcome.changed || differs) {
+    std::vector<IpAddress> left = had;
+    std::erase_if(left, [&](const IpAddress& vip) {
+      return std::find(outcome.vips.begin(), outcome.vips.end(), vip) != outcome.vips.end();
+    });
+    hold_back(service.meta.name, left);
     outside_.addressed({service.meta.name});
   }
   return outcome.vips;
@@ -245,8 +252,9 @@ void Controller::tear_down(const Service& service) {
     again(name, kTurn);
     return;
   }
-  free_address(name);
   if (!is_marked) {
+    hold_back(name, addresses_.of(name));
+    addresses_.release(name);
     leaving_.erase(name);
     if (service.type == "ExternalName" && !service.meta.deleting &&
         service.meta.annotations.contains(kAssignedIpsAnnotation)) {
@@ -254,6 +262,7 @@ void Controller::tear_down(const Service& service) {
     }
     return;
   }
+  free_address(name);
   auto written = ClusterWriter::Written::kDone;
   if (!writer_.is_settled(service, {})) {
     written = writer_.set_status(service, {});
@@ -270,15 +279,40 @@ void Controller::tear_down(const Service& service) {
 // It may be the one that others wait for.
 void Controller::free_address(const ServiceName& name) {
   if (addresses_.release(name)) {
-    for (const ServiceName& waiting : pending_) {
-      again(waiting, std::chrono::milliseconds(0));
+    wake_pending();
+  }
+}
+
+void Controller::hold_back(const ServiceName& name, const std::vector<IpAddress>& vips) {
+  for (const IpAddress& vip : vips) {
+    addresses_.hold_back(vip, name);
+    held_back_.insert_or_assign(vip, Clock::now());
+  }
+}
+
+void Controller::free_held_back() {
+  const Addresses::HeldBack all = addresses_.held_back();
+  absl::erase_if(held_back_, [&](const auto& each) { return !all.contains(each.first); });
+  bool any = false;
+  for (const auto& [address, name] : all) {
+    if (has_let_go(name, held_back_.at(address), address)) {
+      addresses_.let_go(address);
+      any = true;
     }
+  }
+  if (any) {
+    wake_pending();
   }
 }
 
 // No gateway has an address of it any more, as far as they can be asked.
 bool Controller::is_gone(const ServiceName& name) {
-  const auto since = leaving_.try_emplace(name, Clock::now()).first->second;
+  return has_let_go(name, leaving_.try_emplace(name, Clock::now()).first->second, std::nullopt);
+}
+
+// `address`: nothing: any.
+bool Controller::has_let_go(const ServiceName& name, Clock::time_point since,
+                            const std::optional<IpAddress>& address) {
   if (Clock::now() - since < settings_.release_delay) {
     return false;  // gateways that are not known here may be as late
   }
@@ -293,7 +327,7 @@ bool Controller::is_gone(const ServiceName& name) {
       continue;
     }
     const auto answer = answers_.of(i, name);
-    if (answer && !answer->vips.empty()) {
+    if (answer && (address ? answer->has_all({*address}) : !answer->vips.empty())) {
       return false;
     }
   }

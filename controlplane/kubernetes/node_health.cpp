@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/kubernetes/node_health.h"
 
+#include "controlplane/model/validate.h"
+
 #include <spdlog/spdlog.h>
 
 #include <absl/container/flat_hash_set.h>
@@ -409,8 +411,10 @@ std::vector<ProbeTarget> probe_targets(const std::vector<ServiceView>& services,
                                        const ProbeRules& rules) {
   std::map<std::string, IpAddress> addresses;
   for (const auto& [name, node] : nodes) {
-    if (!node.internal_ips.empty() && rules.may_be_next_hop(node)) {
-      addresses.emplace(name, node.internal_ips.front());
+    const auto& ips = node.internal_ips;  // the first that flows could go to
+    const auto at = std::find_if(ips.begin(), ips.end(), model::is_usable_unicast);
+    if (at != ips.end() && rules.may_be_next_hop(node)) {
+      addresses.emplace(name, *at);
     }
   }
   std::set<ProbeTarget> targets;

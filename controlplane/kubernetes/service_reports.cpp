@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controlplane/kubernetes/service_reports.h"
 
+#include "controlplane/kubernetes/shortened.h"
+
 #include <utility>
 
 namespace sluice::kubernetes {
@@ -8,20 +10,6 @@ namespace {
 
 void append(std::string& text, const std::string& more) {
   text += (text.empty() || more.empty() ? "" : "; ") + more;
-}
-
-// Whole characters of UTF-8, which is all that a message of the API may hold.
-std::string shortened(std::string text, std::size_t bytes_max) {
-  constexpr std::string_view kMore = "...";
-  if (text.size() <= bytes_max) {
-    return text;
-  }
-  std::size_t end = bytes_max - kMore.size();
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) {
-    --end;
-  }
-  text.resize(end);
-  return text.append(kMore);
 }
 
 }  // namespace

@@ -462,6 +462,37 @@ TEST_F(ControllerTest, GivesBackNothingWhenItLosesTheLease) {
   EXPECT_EQ(vips_of("web"), " 203.0.113.10") << "the status says nothing yet";
 }
 
+TEST_F(ControllerTest, AnAddressThatItGaveIsNotThatOfALaterServiceOfTheNameOnceAnotherLeads) {
+  put_service(balancer("web"));
+  begin();
+  expect("mark web, gateway web 203.0.113.10");
+  controller_->set_leads(Leads::kNot, {});
+  server_.with([this] {
+    state_.services().remove(objects_["web"].dump());
+    objects_.erase("web");
+  });
+  Json next = balancer("web");
+  next["metadata"]["uid"] = "another";
+  put_service(next);
+  EXPECT_TRUE(within(kSoon, [this] { return vips_of("web").empty(); }));
+}
+
+TEST_F(ControllerTest, WhatAnotherLeaderHasGivenCountsAndStaysWhenTheLeaseComesBack) {
+  put_service(balancer("web"));
+  begin();
+  expect("mark web, gateway web 203.0.113.10");
+  controller_->set_leads(Leads::kNot, {});
+  change("web", [](Json& object) {
+    object["status"]["loadBalancer"]["ingress"] = {{{"ip", kNextVip}, {"ipMode", "VIP"}}};
+  });
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.11"; }));
+  lead();
+  list();
+  put_service(balancer("next"));
+  EXPECT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; })) << log();
+  EXPECT_EQ(vips_of("web"), " 203.0.113.11");
+}
+
 TEST_F(ControllerTest, DecidesAgainWhereTheObjectHadChanged) {
   put_service(balancer("web"));
   server_.with([this] { is_deaf_ = true; });
@@ -533,12 +564,110 @@ TEST_F(ControllerTest, AStatusStaysWhileOneGatewayServesItAndGoesWithTheLast) {
   expect(so_far + ", status web");
 }
 
-TEST_F(ControllerTest, AServiceOfAnotherClassIsNotTouched) {
+TEST_F(ControllerTest, AServiceOfAnotherClassIsNotTouchedAlsoWhereItIsACopyOfOneOfOurs) {
   Json object = balancer("web");
   object["spec"]["loadBalancerClass"] = "example.com/other";
   put_service(object);
+  Json copy = balancer("copy");
+  copy["spec"]["loadBalancerClass"] = "example.com/other";
+  copy["metadata"]["finalizers"] = {kFinalizer};
+  copy["metadata"]["annotations"] = {{"sluice.dev/provider", "east"}};
+  copy["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
+  put_service(copy);
+  put_service(balancer("ours"));
   begin();
-  expect_only("");
+  expect_only("mark ours, gateway ours 203.0.113.10");
+}
+
+TEST_F(ControllerTest, AnAddressThatAServiceHasLeftIsAnothersOnceTheGatewaysHaveLetGo) {
+  server_.with([this] {
+    pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"}), pool("other", {"198.51.100.1"})}};
+    pools_->at(1).auto_assign = false;
+  });
+  put_service(balancer("web"));
+  begin();
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  serve("web", {kVip});
+  put_service(balancer("next"));
+  ASSERT_TRUE(was_told("AddressPending about next"));
+  in_step_ = false;
+  change("web", [](Json& object) {
+    object["metadata"]["annotations"]["sluice.dev/load-balancer-ips"] = "198.51.100.1";
+  });
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 198.51.100.1"; }));
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(vips_of("next"), "") << "a gateway may serve it still, for web";
+  in_step_ = true;
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(vips_of("next"), "") << "and this one says so";
+  serve("web", {"198.51.100.1"});
+  EXPECT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; }));
+}
+
+TEST_F(ControllerTest, WhatAServiceLeftItMayHaveAgainAtOnce) {
+  server_.with([this] {
+    pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"}), pool("other", {"198.51.100.1"})}};
+    pools_->at(1).auto_assign = false;
+  });
+  put_service(balancer("web"));
+  begin();
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  in_step_ = false;
+  for (const char* address : {"198.51.100.1", kVip}) {
+    change("web", [&](Json& object) {
+      object["metadata"]["annotations"]["sluice.dev/load-balancer-ips"] = address;
+    });
+    ASSERT_TRUE(within(kSoon, [&] { return vips_of("web") == std::string(" ") + address; }));
+  }
+}
+
+TEST_F(ControllerTest, TheAddressOfAServiceThatHasVanishedIsFreeOnceTheGatewaysHaveLetGo) {
+  server_.with([this] { pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"})}}; });
+  put_service(balancer("web"));
+  begin();
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  serve("web", {kVip});
+  put_service(balancer("next"));
+  ASSERT_TRUE(was_told("AddressPending about next"));
+  server_.with([this] {  // somebody has taken the finalizer away
+    state_.services().remove(objects_["web"].dump());
+    objects_.erase("web");
+  });
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(vips_of("next"), "");
+  controller_->sent(0, {}, true);
+  EXPECT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; }));
+}
+
+// Where the annotation is all that decides, nobody would know why nothing happens.
+TEST_F(ControllerTest, AnExternalNameWhoseAnnotationIsBadIsToldSo) {
+  Json object = balancer("name");
+  object["spec"] = {{"type", "ExternalName"}, {"externalName", "example.com"}};
+  object["metadata"]["annotations"] = {{"sluice.dev/expose-external-name", "yes"}};
+  put_service(object);
+  begin();
+  EXPECT_TRUE(was_told("BadAnnotation about name"));
+}
+
+TEST_F(ControllerTest, ARefusalOfAServiceWithoutAVipIsToldToo) {
+  Json object = balancer("inside");
+  object["spec"]["type"] = "NodePort";
+  object["spec"].erase("loadBalancerClass");
+  object["spec"]["ports"] = {{{"port", 80}, {"protocol", "TCP"}, {"nodePort", 30'080}}};
+  put_service(object);
+  begin();
+  refuse("inside", "cli: shop/other");
+  EXPECT_TRUE(was_told("GatewayRefused about inside"));
+}
+
+TEST_F(ControllerTest, AGatewayThatIsAwayTakesNoAddressBack) {
+  Json object = balancer("web");
+  object["metadata"]["finalizers"] = {kFinalizer};
+  object["metadata"]["annotations"] = {{"sluice.dev/provider", "east"}};
+  object["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
+  put_service(object);
+  begin();
+  expect_only("gateway web 203.0.113.10");
 }
 
 TEST_F(ControllerTest, AChangeOfTypeFreesTheAddressAndTakesTheMarkAway) {

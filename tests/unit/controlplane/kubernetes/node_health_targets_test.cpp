@@ -47,6 +47,13 @@ TEST_F(ProbeTargetsTest, KubeProxyIsAskedAtEachNodesFirstAddress) {
   EXPECT_EQ(asked(), "a proxy 192.168.0.1 10256, b proxy fd00::2 10256, c proxy 192.168.0.3 10256");
 }
 
+TEST_F(ProbeTargetsTest, AnAddressThatNoFlowCouldGoToIsNotAskedEither) {
+  nodes_.at("a") = node("a", {"169.254.0.1", "192.168.0.9"});
+  nodes_.at("b") = node("b", {"169.254.0.2"});
+  add("web", "Cluster", 0, {endpoint("10.0.0.1", kReady, "a")});
+  EXPECT_EQ(asked(), "a proxy 192.168.0.9 10256, c proxy 192.168.0.3 10256");
+}
+
 TEST_F(ProbeTargetsTest, NobodyIsAskedWhileNoServiceGoesToNodes) {
   add("web", "Cluster", 0, {endpoint("10.0.0.1", kReady, "a")});
   add("local", "Local", 30'100, {endpoint("10.0.0.1", kReady, "a")});
