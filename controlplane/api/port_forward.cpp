@@ -106,6 +106,7 @@ grpc::Status GatewayService::PortForward(grpc::ServerContext* context, Stream* s
   }
   v1::PortForwardResponse response;
   response.set_opened(name);
+  response.set_segment_max(backend.segment_max());
   if (!stream->Write(response)) {
     return grpc::Status::OK;
   }

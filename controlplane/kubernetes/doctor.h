@@ -56,7 +56,8 @@ bool examine_gateway(const Settings& settings, v1::Gateway::StubInterface& gatew
 std::optional<GatewayRoutes> examine_routes(const Settings& settings, const ClusterState& state,
                                             v1::Gateway::StubInterface& gateway, Report& report);
 // Connects to one pod of each node, or to its node port where services go by these, by the way of
-// clients: a VIP for the time of it, the lcores, a SNAT address.
+// clients: a VIP for the time of it, the lcores, a SNAT address. What they take by their MSS is
+// held against the ports' MTU.
 void probe_backends(const Settings& settings, const ClusterState& state,
                     const std::optional<GatewayRoutes>& routes, v1::Gateway::StubInterface& gateway,
                     Report& report);

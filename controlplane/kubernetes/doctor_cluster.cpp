@@ -85,7 +85,7 @@ std::optional<bool> is_allowed(HttpClient& http, const Right& right, const std::
     why_not = words_of(response);
     return std::nullopt;
   }
-  return answer["status"].value("allowed", false);
+  return answer["status"].value("allowed", Json()) == true;  // null is no leave either
 }
 
 void examine_rights(HttpClient& http, const std::string& space, Report& report) {

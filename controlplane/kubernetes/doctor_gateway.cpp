@@ -54,7 +54,7 @@ void examine_pools(const Settings& settings, Gateway& gateway, Report& report) {
     }
   }
   if (pools.pools().empty()) {
-    report.fault("it has no addressPools, so no service gets an address");
+    report.fault("it has no addressPools, so no service gets an address but who asks for one");
   } else if (ours.empty()) {
     report.fault("none of its addressPools is for provider " + settings.provider +
                  "; name it in addressPools[].providers");
@@ -64,6 +64,17 @@ void examine_pools(const Settings& settings, Gateway& gateway, Report& report) {
   } else {
     report.ok("addresses come from " + ours);
   }
+}
+
+// Octets; 0: it does not tell.
+std::uint32_t smallest_mtu(Gateway& gateway) {
+  v1::ListPortsResponse ports;
+  ask(gateway, &Gateway::ListPorts, v1::ListPortsRequest{}, ports);
+  std::uint32_t smallest = 0;
+  for (const v1::Port& port : ports.ports()) {
+    smallest = smallest == 0 ? port.mtu() : std::min(smallest, port.mtu());
+  }
+  return smallest;
 }
 
 void examine_ports(Gateway& gateway, Report& report) {
@@ -87,7 +98,7 @@ void examine_ports(Gateway& gateway, Report& report) {
   if (mtus.size() > 1) {
     report.warning("its ports have different MTUs, " + std::to_string(*mtus.begin()) + " to " +
                    std::to_string(*mtus.rbegin()) +
-                   "; make them equal, or lower TCP's segments by forwarding.mssClamp");
+                   "; make them equal");
   } else if (!mtus.empty()) {
     report.ok("all ports have an MTU of " + std::to_string(*mtus.begin()));
   }
@@ -255,8 +266,12 @@ class Probe {
                : "";
   }
 
-  // Why the pod behind this port does not answer; empty: it does.
-  [[nodiscard]] std::string connect(std::uint32_t port) {
+  struct Answer {
+    std::string why_not;  // empty: it answers
+    std::uint32_t segment_max = 0;
+  };
+  // Of what is behind this port.
+  [[nodiscard]] Answer connect(std::uint32_t port) {
     grpc::ClientContext context;
     client::set_deadline(context, kProbeDeadline);
     const auto stream = gateway_.PortForward(&context);
@@ -275,13 +290,36 @@ class Probe {
       context.TryCancel();  // its answer is of no interest
     }
     const grpc::Status status = stream->Finish();
-    return opened ? "" : client::error_of(status).message;
+    return opened ? Answer{"", response.segment_max()} : Answer{client::error_of(status).message};
   }
 
  private:
   Gateway& gateway_;
   grpc::Status status_;
 };
+
+// `takes`: what each of those that answer takes. Theirs is less where pods have an overlay.
+void examine_segments(const std::map<std::string, std::uint32_t>& takes, Family family,
+                      Gateway& gateway, Report& report) {
+  const std::uint32_t headers = family == Family::kIpv4 ? 40 : 60;  // without options
+  const std::uint32_t mtu = smallest_mtu(gateway);
+  const auto least = std::min_element(
+      takes.begin(), takes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (least == takes.end() || least->second == 0 || mtu == 0) {
+    return;
+  }
+  const std::uint32_t packet = least->second + headers;
+  if (packet >= mtu) {
+    report.ok("over " + to_string(family) + " all that answer take packets of the ports' MTU, " +
+              std::to_string(mtu));
+  } else {
+    report.note(
+        least->first + " takes packets of up to " + std::to_string(packet) +
+        " octets, and the ports' MTU is " + std::to_string(mtu) +
+        ": TCP keeps to it by itself; of a larger datagram the client is told by ICMP, which "
+        "has to get from there to the SNAT address and from here to the client");
+  }
+}
 
 void probe_family(const std::vector<Target>& targets, Family family, Gateway& gateway,
                   Report& report) {
@@ -291,15 +329,18 @@ void probe_family(const std::vector<Target>& targets, Family family, Gateway& ga
     return;
   }
   std::uint32_t port = 0;
+  std::map<std::string, std::uint32_t> takes;
   for (const Target& target : targets) {
-    const std::string why = probe.connect(++port);
-    if (why.empty()) {
+    const Probe::Answer answer = probe.connect(++port);
+    if (answer.why_not.empty()) {
       report.ok(target.what + " answers the gateway's SNAT address, through the lcores");
+      takes[target.what] = answer.segment_max;
     } else {
-      report.fault(target.what + " does not answer the gateway: " + why +
+      report.fault(target.what + " does not answer the gateway: " + answer.why_not +
                    ". It must be routed from here, and its answers to the SNAT address back");
     }
   }
+  examine_segments(takes, family, gateway, report);
 }
 
 }  // namespace

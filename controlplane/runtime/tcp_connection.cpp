@@ -69,6 +69,17 @@ std::string TcpConnection::connect(const IpAddress& address, std::uint16_t port,
   return "";
 }
 
+std::uint32_t TcpConnection::segment_max() const {
+  constexpr std::uint32_t kTimestamps =
+      12;  // in each segment, where both ends have them (RFC 7323)
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+    return 0;
+  }
+  return info.tcpi_snd_mss + ((info.tcpi_options & TCPI_OPT_TIMESTAMPS) != 0 ? kTimestamps : 0);
+}
+
 bool TcpConnection::wait_for(short events) {
   pollfd ready{fd_, events, 0};
   while (!is_over()) {

@@ -27,6 +27,9 @@ class TcpConnection {
   // Why it is not there; empty: it is.
   std::string connect(const IpAddress& address, std::uint16_t port,
                       std::chrono::milliseconds patience);
+  // Octets that a segment to the peer has at the most, options not counted: as its SYN and the way
+  // to it allow (RFC 9293 section 3.7.1). Of one that is there; 0: unknown.
+  [[nodiscard]] std::uint32_t segment_max() const;
   // All of it; false when the connection is broken, or told to stop.
   bool send(std::span<const char> bytes);
   // How many; 0: the peer says no more; negative: the connection is broken, or told to stop.

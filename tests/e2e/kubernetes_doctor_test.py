@@ -87,6 +87,30 @@ def test_a_pool_of_another_provider_is_none(cluster, doctor, network):
     assert not [line for line in lines if "other-cluster" in line]
 
 
+@pytest.mark.parametrize(("pools", "mark", "words"), [
+    ([{"name": "north", "addresses": ["203.0.113.16/28"], "providers": ["north"]}], "FAULT",
+     f"none of its addressPools is for provider {PROVIDER}"),
+    ([{"name": "kept", "addresses": ["203.0.113.16/28"], "auto_assign": False}], "WARN",
+     "of its pools kept none has autoAssign"),
+    ([], "FAULT", "it has no addressPools")], ids=["of-another", "not-by-themselves", "none"])
+def test_pools_that_give_services_nothing_are_told_and_that_nothing_is_probed(
+        cluster, doctor, gateway, pools, mark, words):
+    cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"}])
+    cluster.service("web")
+    before = gateway.config["address_pools"]
+    gateway.stop()
+    gateway.config["address_pools"] = pools
+    gateway.start()
+    try:
+        lines = doctor(code=1 if mark == "FAULT" else 0)
+    finally:
+        gateway.stop()
+        gateway.config["address_pools"] = before
+        gateway.start()
+    assert found(lines, mark, words)
+    assert found(lines, "WARN", "nothing is probed over IPv4")
+
+
 def test_a_service_that_others_claim_is_a_fault_and_says_whose(cluster, doctor):
     cluster.service("theirs", annotations={"sluice.dev/provider": "west"})
     assert found(doctor(code=1), "FAULT", "default/theirs: provider west")
@@ -108,6 +132,21 @@ def test_a_pod_without_a_route_of_its_own_is_warned_of_and_one_that_does_not_ans
     assert found(lines, "WARN", "1 endpoints of node far, 198.18.3.4 for one, have no route but the default one")
     fault, = found(lines, "FAULT", "does not answer the gateway")
     assert f"pod {backend_v4(1)}:81 of a" in fault and "refused" in fault.lower()
+
+
+def test_a_pod_that_takes_smaller_packets_than_the_ports_is_told(network, cluster, doctor):
+    cluster.slice("web", [{"addresses": [backend_v4(1)], "nodeName": "a"},
+                          {"addresses": [backend_v4(2)], "nodeName": "b"}])
+    cluster.service("web")
+    assert found(doctor(), "ok", "over IPv4 all that answer take packets of the ports' MTU, 1500")
+    network.backends[2].ip("link", "set", "eth0", "mtu", 1450)
+    try:
+        lines = doctor()
+    finally:
+        network.backends[2].ip("link", "set", "eth0", "mtu", 1500)
+    assert found(lines, "note", f"pod {backend_v4(2)}:80 of b takes packets of up to 1450 octets")
+    assert not found(lines, "ok", "packets of the ports' MTU")
+    assert lines[-1] == "0 faults, 0 warnings"
 
 
 def test_where_services_go_by_node_ports_these_are_probed_and_not_pods(network, cluster, doctor):
