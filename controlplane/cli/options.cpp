@@ -101,7 +101,9 @@ std::string check_protocol(const std::string& text) {
 }
 
 void add_global(CLI::App& app, Options& options, Words& words) {
-  app.add_option("-n,--namespace", words.name_space, "Namespace; \"default\" when not given");
+  app.add_option(
+      "-n,--namespace", words.name_space,
+      "Namespace; \"default\" when not given, all of them for get events and flows delete");
   app.add_flag("-A,--all-namespaces", options.all_namespaces, "get: all namespaces");
   app.add_option("-o,--output", words.output,
                  "table, json or yaml; for get also wide and name; version has a table only")
@@ -219,7 +221,8 @@ void add_more_commands(CLI::App& app, Options& options, Words& words, Subcommand
       ->capture_default_str();
   commands.doctor->footer(
       "It looks at credentials, claims, pools, ports and routes, and connects to a pod or node\n"
-      "port of each node through the lcores. Meanwhile the provider sluice-doctor has a service.\n"
+      "port of each node through the lcores, which also tells how large packets these take.\n"
+      "Meanwhile the provider sluice-doctor has a service.\n"
       "Exit codes: 0 no fault; 1 faults were found; 2 sluice-k8s cannot be run.");
 }
 
@@ -250,7 +253,9 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   add_more_commands(app, options, words, commands);
 
   commands.flows = app.add_subcommand("flows", "List or delete flows, by filter");
-  commands.flows->add_option("action", words.action, "list or delete")
+  commands.flows
+      ->add_option("action", words.action,
+                   "list or delete; delete without -n and --service: of all namespaces")
       ->required()
       ->check(CLI::IsMember({"list", "delete"}));
   add_flow_filters(*commands.flows, options);
@@ -278,7 +283,9 @@ Subcommands add_commands(CLI::App& app, Options& options, Words& words) {
   commands.version = app.add_subcommand("version", "Version of sluicectl and of the gateway");
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->fallthrough();
-    command->footer(kSeeGlobal);
+    if (command != commands.doctor && command != commands.completion) {  // which ask no gateway
+      command->footer(kSeeGlobal);
+    }
   }
   return commands;
 }
@@ -390,6 +397,7 @@ std::string check_delete_flows(const Options& options) {
 std::string check_get(const Options& options) {
   const bool is_flows = options.resource == Resource::kFlows;
   const bool is_backends = options.resource == Resource::kBackends;
+  const bool is_events = options.resource == Resource::kEvents;
   if (options.watch && (options.resource != Resource::kServices || !options.names.empty())) {
     return "--watch is for all services only";
   }
@@ -405,7 +413,8 @@ std::string check_get(const Options& options) {
     return "flows and backends are of one service: its name, or --service";
   }
   if (options.all_namespaces &&
-      (!options.service.empty() || (!options.names.empty() && (is_flows || is_backends)))) {
+      (!options.service.empty() ||
+       (!options.names.empty() && (is_flows || is_backends || is_events)))) {
     return "a service by name is of one namespace: leave -A out";
   }
   return {};
@@ -454,6 +463,19 @@ Understood understood_by(const Options& options) {
   return {false, false, false, {Output::kTable}};
 }
 
+// Of doctor, whose gateways are those of sluice-k8s's configuration, and of completion. The
+// environment may name one all the same.
+std::string check_asks_no_gateway(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    const std::string word = argument.substr(0, argument.find('='));
+    if (word == "--server" || word == "--timeout" || word == "--certificate-authority" ||
+        word == "--client-certificate" || word == "--client-key") {
+      return word + " means nothing here: this asks no gateway";
+    }
+  }
+  return {};
+}
+
 // A global option that the command would not look at is a mistake of whoever typed it.
 std::string check_globals(const Options& options) {
   const Understood understood = understood_by(options);
@@ -467,7 +489,7 @@ std::string check_globals(const Options& options) {
     return "-n means nothing here: this is not about services";
   }
   if (options.all_namespaces && !understood.all_namespaces) {
-    return "-A means nothing here; it is for get services, backends and flows";
+    return "-A means nothing here; it is for get services, backends, flows and events";
   }
   if (options.provider && !understood.provider) {
     return "--provider means nothing here: this is not about services";
@@ -614,6 +636,10 @@ Parsed parse(const std::vector<std::string>& arguments, std::ostream& out, std::
                       : options.command == Command::kPortForward
                           ? take_forwarded(words, options)
                           : take_targets(words.targets, options);
+  if (fault.empty() &&
+      (options.command == Command::kDoctor || options.command == Command::kCompletion)) {
+    fault = check_asks_no_gateway(arguments);
+  }
   if (fault.empty()) {
     fault = check(options);
   }

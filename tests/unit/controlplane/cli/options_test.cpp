@@ -191,6 +191,9 @@ TEST(Parse, UsageFaultsAreNamed) {
   expect_refused({"get", "ports", "-n", "shop"}, "-n means nothing here");
   expect_refused({"get", "drops", "--provider", "a"}, "--provider means nothing here");
   expect_refused({"status", "-A"}, "-A means nothing here");
+  expect_refused({"get", "events", "web", "-A"}, "a service by name is of one namespace");
+  expect_refused({"doctor", "--kubernetes", "--server", "unix:/x"}, "--server means nothing here");
+  expect_refused({"--timeout=1s", "completion", "bash"}, "--timeout means nothing here");
   expect_refused({"status", "-o", "wide"}, "no such output");
   expect_refused({"apply", "-f", "x", "-o", "name"}, "no such output");
   expect_refused({"version", "-o", "json"}, "no such output");
@@ -214,6 +217,9 @@ TEST(Parse, HelpTellsTheExitCodesAndLeavesWithZero) {
     EXPECT_NE(outcome.out.find(text), std::string::npos) << text;
   }
   EXPECT_EQ(parse_words({"get", "--help"}).parsed.exit_code, kOk);
+  const std::string doctor = parse_words({"doctor", "--help"}).out;
+  EXPECT_NE(doctor.find("sluice-doctor"), std::string::npos) << doctor;
+  EXPECT_EQ(doctor.find("understood here"), std::string::npos) << doctor;
 }
 
 TEST(Parse, TheServerIsTheOptionElseTheEnvironmentElseTheDefault) {
