@@ -166,6 +166,7 @@ def test_everything_goes_over_http_2_too(network, cluster, gateway, tmp_path):
             await_ingress(cluster, "web", [VIP_V4])
             cluster.slice("web", [backend_v4(3)])
             await_active(gateway, "web", [3])
+        assert front.protocols() == {"HTTP/2.0"}
 
 
 def test_a_rolling_update_and_a_scale_down_under_load_lose_no_request(network, cluster, adapter, gateway, servers):

@@ -16,7 +16,8 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off;
+  log_format protocol "$server_protocol";
+  access_log {folder}/protocols protocol;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -51,6 +52,10 @@ class Http2Front:
         self.files = {"certificate": certificate, "key": key}
         self.folder = pathlib.Path(folder)
         self.requests_max = requests_max
+
+    def protocols(self):
+        """Of the requests that have ended, as HTTP writes them."""
+        return set((self.folder / "protocols").read_text().split())
 
     @property
     def url(self):
