@@ -17,7 +17,7 @@ demo: build ## the main job on real traffic, in network namespaces (ARGS=--stay 
 test: install-packages ## everything CI runs: build, unit, packet, end to end, sanitizers, instructions
 	@JOBS=$(JOBS) tests/run
 
-bench: build ## all benches beside the budget of DESIGN.md; JSON and plots in build/bench (ARGS=--record keeps them)
+bench: build ## all benches beside their targets; JSON and plots in build/bench (ARGS=--record keeps them)
 	@bench/run $(ARGS)
 
 bench-publish: install-packages ## control speed alone: loading, changes under traffic (build/bench/publish.json)
