@@ -74,6 +74,7 @@ Adapter::Adapter(const Settings& settings, const ClusterAccess& access)
           },
           [this] { return ask_pools(); },
           [this](std::size_t gateway) { return senders_[gateway]->counts().in_step; },
+          [this](std::size_t gateway) { return senders_[gateway]->counts().is_away; },
           [this](std::size_t gateway) { return senders_[gateway]->counts().announces; },
           [this] { return known_routes(); },
           [this](const ServiceName& name) { return ask_forwarding_mode(name); }, health_.get()});

@@ -100,13 +100,8 @@ std::vector<IpAddress> Addresses::of(const ServiceName& name) const {
 bool Addresses::is_free_for(const ServiceName& name, const Holding& wish,
                             const IpAddress& address) const {
   const auto at = holders_.find(address);
-  const bool is_own = at != holders_.end() && at->second.contains(name);
-  const auto back = held_back_.find(address);
-  if (back != held_back_.end() && back->second != name && !is_own) {
-    return false;
-  }
   if (at == holders_.end()) {
-    return !avoided_.contains(address);
+    return !avoided_.contains(address) && !is_held_back_for(name, address);
   }
   return std::all_of(at->second.begin(), at->second.end(), [&](const ServiceName& other) {
     if (other == name) {
@@ -118,6 +113,12 @@ bool Addresses::is_free_for(const ServiceName& name, const Holding& wish,
     });
     return !wish.key.empty() && theirs.key == wish.key && !clash;
   });
+}
+
+// Somebody else had it.
+bool Addresses::is_held_back_for(const ServiceName& name, const IpAddress& address) const {
+  const auto at = held_back_.find(address);
+  return at != held_back_.end() && (at->second.size() > 1 || !at->second.contains(name));
 }
 
 bool Addresses::may_have(const Service& service, const Holding& wish,
@@ -140,6 +141,11 @@ std::string Addresses::take_requested(const Service& service,
     }
     if (pool != nullptr && !pool->serves(provider_, basics_of(service))) {
       return text + " is of pool '" + pool->name + "', which is not for this service";
+    }
+    if (!holders_.contains(address) && is_held_back_for(service.meta.name, address)) {
+      return text +
+             " was another service's until now, and a gateway may serve it there still; it "
+             "is this one's once the gateways have let go";
     }
     if (!is_free_for(service.meta.name, wish, address)) {
       return text + " is another service's; ask for another one, or share it by the annotation " +
@@ -274,6 +280,7 @@ Addresses::Outcome Addresses::assign(const Service& service,
   }
   outcome.vips = wish.vips;
   outcome.changed = wish.vips != of(service.meta.name);
+  outcome.shares = before != held_.end() && (wish.key != had.key || wish.ports != had.ports);
   hold(service.meta.name, std::move(wish));
   return outcome;
 }
@@ -301,10 +308,7 @@ void Addresses::hold(const ServiceName& name, Holding holding) {
       allocator_.take(vip);
     }
     holders_[vip].insert(name);
-    const auto back = held_back_.find(vip);
-    if (back != held_back_.end() && back->second == name) {
-      held_back_.erase(back);
-    }
+    let_go(vip, name);
   }
   held_.emplace(name, std::move(holding));
 }
@@ -324,6 +328,16 @@ bool Addresses::release(const ServiceName& name) {
   }
   held_.erase(at);
   return true;
+}
+
+void Addresses::let_go(const IpAddress& address, const ServiceName& owner) {
+  const auto at = held_back_.find(address);
+  if (at != held_back_.end()) {
+    at->second.erase(owner);
+    if (at->second.empty()) {
+      held_back_.erase(at);
+    }
+  }
 }
 
 bool Addresses::avoid(const IpAddress& address) {

@@ -38,6 +38,7 @@ class Addresses {
     std::vector<IpAddress> vips;  // one for each family; fewer when `why_not` says so
     std::string why_not;          // a sentence for the service's owner; empty: it has all
     bool changed = false;         // since the last call for this service
+    bool shares = false;          // its ports or key have: others may fit in now
   };
   // `requested`: exactly these and no others, or any.
   Outcome assign(const Service& service, const std::vector<IpAddress>& requested);
@@ -45,14 +46,16 @@ class Addresses {
   void adopt(const Service& service);
   // True: it had some.
   bool release(const ServiceName& name);
-  // Nobody but its owner may have it, which has it no more, until it is let go: a gateway may serve
-  // it still.
-  using HeldBack = absl::flat_hash_map<IpAddress, ServiceName, std::hash<IpAddress>>;
+  // Of one that has it no more, but whom a gateway may serve there still: until it is let go nobody
+  // else may have it, but those that shared it.
   void hold_back(const IpAddress& address, const ServiceName& owner) {
-    held_back_[address] = owner;
+    held_back_[address].insert(owner);
   }
-  void let_go(const IpAddress& address) { held_back_.erase(address); }
-  [[nodiscard]] const HeldBack& held_back() const { return held_back_; }
+  void let_go(const IpAddress& address, const ServiceName& owner);
+  [[nodiscard]] bool is_held_back(const IpAddress& address, const ServiceName& owner) const {
+    const auto at = held_back_.find(address);
+    return at != held_back_.end() && at->second.contains(owner);
+  }
   // Somebody outside of this cluster has it at the gateway. True: it is chosen no more for now.
   bool avoid(const IpAddress& address);
   void forget_avoided() { avoided_.clear(); }
@@ -69,6 +72,7 @@ class Addresses {
   static Holding wish_of(const Service& service);
   using Holders = absl::flat_hash_set<ServiceName>;
 
+  [[nodiscard]] bool is_held_back_for(const ServiceName& name, const IpAddress& address) const;
   [[nodiscard]] bool may_have(const Service& service, const Holding& wish,
                               const IpAddress& address) const;
   [[nodiscard]] bool is_free_for(const ServiceName& name, const Holding& wish,
@@ -89,7 +93,7 @@ class Addresses {
   absl::flat_hash_map<ServiceName, Holding> held_;
   absl::flat_hash_map<IpAddress, Holders, std::hash<IpAddress>> holders_;
   absl::flat_hash_set<IpAddress, std::hash<IpAddress>> avoided_;
-  HeldBack held_back_;
+  absl::flat_hash_map<IpAddress, Holders, std::hash<IpAddress>> held_back_;
 };
 
 }  // namespace sluice::kubernetes

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,6 +40,8 @@ class Controller {
     std::function<std::optional<std::vector<model::AddressPool>>()> pools;
     // Whether a gateway has all that it was sent; by its number.
     std::function<bool(std::size_t gateway)> in_step;
+    // Whether what it has is not known; by its number. One that is just busy is not away.
+    std::function<bool(std::size_t gateway)> is_away;
     // Whether it tells the network where the addresses are; by its number.
     std::function<bool(std::size_t gateway)> announces;
     // Of the first gateway that has told its routes; null: none has. May be empty.
@@ -104,9 +107,9 @@ class Controller {
   void write_status(const Service& service, const std::vector<IpAddress>& vips, Ack ack,
                     const std::vector<PortError>& errors);
   [[nodiscard]] bool is_gone(const ServiceName& name);
-  // Of a service that has it no more, and since when.
-  [[nodiscard]] bool has_let_go(const ServiceName& name, Clock::time_point since,
-                                const std::optional<IpAddress>& address);
+  [[nodiscard]] bool have_let_go(const ServiceName& name, Clock::time_point since,
+                                 const std::optional<IpAddress>& address) const;
+  void tell_of_away(Clock::time_point since, const std::string& what) const;
   void free_address(const ServiceName& name);
   void hold_back(const ServiceName& name, const std::vector<IpAddress>& vips);
   void free_held_back();
@@ -146,8 +149,8 @@ class Controller {
   Names pending_;  // wait for an address
   Backoff backoff_;
   Clock::time_point paused_until_{};
-  absl::flat_hash_map<ServiceName, Clock::time_point> leaving_;                        // since
-  absl::flat_hash_map<IpAddress, Clock::time_point, std::hash<IpAddress>> held_back_;  // since
+  absl::flat_hash_map<ServiceName, Clock::time_point> leaving_;               // since
+  std::map<std::pair<IpAddress, ServiceName>, Clock::time_point> held_back_;  // since
   absl::flat_hash_map<ServiceName, std::set<std::pair<std::string, std::string>>> told_;
   absl::flat_hash_map<ServiceName, std::pair<Delivery, DeliveryChoice::Why>> delivered_;
   bool loses_clients_ = false;

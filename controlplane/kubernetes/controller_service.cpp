@@ -49,7 +49,11 @@ void Controller::reconcile(const ServiceName& name) {
       break;
     case Claim::kNotOurs:
       tear_down(*view.service);
-      tell(*view.service, translated(view, {}).findings);  // an annotation may be why
+      if (view.service->type == "ExternalName") {  // whose annotation may be why
+        tell(*view.service, translated(view, {}).findings);
+      } else {
+        told_.erase(name);
+      }
       delivered_.erase(name);
       break;
   }
@@ -131,6 +135,9 @@ std::vector<IpAddress> Controller::give_addresses(const Service& service,
   } else {
     pending_.erase(service.meta.name);
   }
+  if (outcome.shares) {
+    wake_pending();
+  }
   const bool differs = publish(service.meta.name, outcome.vips, service.meta.uid);
   if (outcome.changed || differs) {
     std::vector<IpAddress> left = had;
@@ -181,7 +188,7 @@ Controller::Ack Controller::acknowledged(const Service& service, const std::vect
   // It is somebody else's at the gateway: one that was chosen is chosen no more.
   if (taken && std::find(vips.begin(), vips.end(), *taken) != vips.end() &&
       addresses_.avoid(*taken)) {
-    addresses_.release(name);
+    free_address(name);
     publish(name, {});
     again(name, std::chrono::milliseconds(0));
   }
@@ -286,52 +293,70 @@ void Controller::free_address(const ServiceName& name) {
 void Controller::hold_back(const ServiceName& name, const std::vector<IpAddress>& vips) {
   for (const IpAddress& vip : vips) {
     addresses_.hold_back(vip, name);
-    held_back_.insert_or_assign(vip, Clock::now());
+    held_back_.insert_or_assign({vip, name}, Clock::now());
   }
 }
 
+// Those that the gateways have let go of, and whose owner's status, which the next holder of the
+// Lease believes, does not have them any more.
 void Controller::free_held_back() {
-  const Addresses::HeldBack all = addresses_.held_back();
-  absl::erase_if(held_back_, [&](const auto& each) { return !all.contains(each.first); });
-  bool any = false;
-  for (const auto& [address, name] : all) {
-    if (has_let_go(name, held_back_.at(address), address)) {
-      addresses_.let_go(address);
-      any = true;
+  std::size_t freed = 0;
+  Clock::time_point oldest = Clock::now();
+  for (auto at = held_back_.begin(); at != held_back_.end();) {
+    const auto& [address, name] = at->first;
+    const auto service = state_.view(name).service;
+    const auto shown = service == nullptr ? std::vector<IpAddress>{} : vips_in_status(*service);
+    const bool is_back = !addresses_.is_held_back(address, name);
+    if (!is_back && (std::find(shown.begin(), shown.end(), address) != shown.end() ||
+                     !have_let_go(name, at->second, address))) {
+      ++at;
+      continue;
     }
+    if (!is_back) {
+      addresses_.let_go(address, name);
+      oldest = std::min(oldest, at->second);
+      ++freed;
+    }
+    at = held_back_.erase(at);
   }
-  if (any) {
+  if (freed != 0) {
+    tell_of_away(oldest, std::to_string(freed) + " addresses are");
     wake_pending();
   }
 }
 
-// No gateway has an address of it any more, as far as they can be asked.
 bool Controller::is_gone(const ServiceName& name) {
-  return has_let_go(name, leaving_.try_emplace(name, Clock::now()).first->second, std::nullopt);
+  const auto since = leaving_.try_emplace(name, Clock::now()).first->second;
+  const bool is_gone = have_let_go(name, since, std::nullopt);
+  if (is_gone) {
+    tell_of_away(since, to_string(name) + " is");
+  }
+  return is_gone;
 }
 
-// `address`: nothing: any.
-bool Controller::has_let_go(const ServiceName& name, Clock::time_point since,
-                            const std::optional<IpAddress>& address) {
+// No gateway has this address of it any more, or none at all, as far as they can be asked.
+bool Controller::have_let_go(const ServiceName& name, Clock::time_point since,
+                             const std::optional<IpAddress>& address) const {
   if (Clock::now() - since < settings_.release_delay) {
     return false;  // gateways that are not known here may be as late
   }
   const bool waits = Clock::now() - since < kLeaveMax;
   for (std::size_t i = 0; i < settings_.gateways.size(); ++i) {
-    if (!outside_.in_step(i)) {
-      if (waits) {
-        return false;
-      }
-      spdlog::warn("{}: it is away, and {} is let go without it", settings_.gateways[i],
-                   to_string(name));
-      continue;
-    }
     const auto answer = answers_.of(i, name);
-    if (answer && (address ? answer->has_all({*address}) : !answer->vips.empty())) {
+    const bool serves = answer && (address ? answer->has_all({*address}) : !answer->vips.empty());
+    if (waits ? serves || !outside_.in_step(i) : serves && !outside_.is_away(i)) {
       return false;
     }
   }
   return true;
+}
+
+void Controller::tell_of_away(Clock::time_point since, const std::string& what) const {
+  for (std::size_t i = 0; i < settings_.gateways.size(); ++i) {
+    if (Clock::now() - since >= kLeaveMax && outside_.is_away(i)) {
+      spdlog::warn("{}: it is away, and {} let go without it", settings_.gateways[i], what);
+    }
+  }
 }
 
 // Each once, until it is no longer so.

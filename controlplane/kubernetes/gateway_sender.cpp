@@ -72,6 +72,7 @@ void GatewaySender::changed(const std::vector<ServiceName>& names) {
 GatewaySender::Counts GatewaySender::counts() const {
   const std::lock_guard lock(mutex_);
   Counts counts = counts_;
+  counts.is_away = !counts.in_step;
   counts.in_step = counts.in_step && dirty_.empty() && !busy_;
   return counts;
 }

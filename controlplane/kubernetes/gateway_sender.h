@@ -88,6 +88,7 @@ class GatewaySender {
     std::uint64_t deletes = 0;
     std::uint64_t refused = 0;  // services that are refused at present
     bool in_step = false;       // the gateway has all that is wanted but those
+    bool is_away = true;        // what it has is not known
     bool announces = false;     // no standby, and it does not drain
   };
   [[nodiscard]] Counts counts() const;

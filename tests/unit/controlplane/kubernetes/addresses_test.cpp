@@ -151,6 +151,43 @@ TEST_F(AddressesTest, ASharedAddressIsFreeWithItsLastService) {
   EXPECT_EQ(given(Wish("d")), "192.0.2.0");
 }
 
+TEST_F(AddressesTest, WhatIsHeldBackIsItsOwnersAloneUntilItIsLetGo) {
+  const IpAddress address = *parse_ip("192.0.2.0");
+  EXPECT_EQ(given(Wish("a")), "192.0.2.0");
+  addresses_.hold_back(address, {"shop", "a"});
+  addresses_.release({"shop", "a"});
+  EXPECT_EQ(given(Wish("b")), "192.0.2.1");
+  EXPECT_EQ(given(Wish("c"), {"192.0.2.0"}),
+            "(192.0.2.0 was another service's until now, and a gateway may serve it there still; "
+            "it is this one's once the gateways have let go)");
+  EXPECT_EQ(given(Wish("a")), "192.0.2.0");
+  EXPECT_FALSE(addresses_.is_held_back(address, {"shop", "a"})) << "it has it again";
+  addresses_.hold_back(address, {"shop", "a"});
+  addresses_.release({"shop", "a"});
+  addresses_.hold_back(address, {"shop", "z"});
+  addresses_.let_go(address, {"shop", "a"});
+  EXPECT_EQ(given(Wish("d")), "192.0.2.2") << "another one had it too";
+  addresses_.let_go(address, {"shop", "z"});
+  EXPECT_EQ(given(Wish("e")), "192.0.2.0");
+}
+
+TEST_F(AddressesTest, AnAddressThatOneOfSeveralHasLeftIsSharedByTheOthersAndNewOnes) {
+  EXPECT_EQ(given(Wish("a").key("k")), "192.0.2.0");
+  EXPECT_EQ(given(Wish("b").key("k").port("TCP", 443)), "192.0.2.0");
+  addresses_.hold_back(*parse_ip("192.0.2.0"), {"shop", "a"});
+  addresses_.release({"shop", "a"});
+  EXPECT_EQ(given(Wish("b").key("k").port("TCP", 443)), "192.0.2.0");
+  EXPECT_EQ(given(Wish("c").key("k").port("TCP", 8080)), "192.0.2.0");
+  EXPECT_EQ(given(Wish("d")), "192.0.2.1");
+}
+
+TEST_F(AddressesTest, AChangeOfPortsOrKeyIsToldAsOthersMayFitInThen) {
+  EXPECT_FALSE(addresses_.assign(Wish("a").key("k").service, {}).shares) << "it is new";
+  EXPECT_FALSE(addresses_.assign(Wish("a").key("k").service, {}).shares);
+  EXPECT_TRUE(addresses_.assign(Wish("a").key("k").port("TCP", 81).service, {}).shares);
+  EXPECT_TRUE(addresses_.assign(Wish("a").port("TCP", 81).service, {}).shares);
+}
+
 TEST_F(AddressesTest, ReleaseSaysWhetherThereWasSomething) {
   EXPECT_FALSE(addresses_.release({"shop", "a"}));
   EXPECT_EQ(given(Wish("a")), "192.0.2.0");

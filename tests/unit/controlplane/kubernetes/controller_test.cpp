@@ -69,6 +69,7 @@ class ControllerTest : public ::testing::Test {
         Controller::Outside{.addressed = addressed,
                             .pools = [this] { return server_.with([this] { return pools_; }); },
                             .in_step = [this](std::size_t) { return in_step_.load(); },
+                            .is_away = [this](std::size_t) { return !in_step_.load(); },
                             .announces = [this](std::size_t) { return announces_.load(); },
                             .routes = [this] { return routes_; }});
   }
@@ -601,6 +602,23 @@ TEST_F(ControllerTest, AnAddressThatAServiceHasLeftIsAnothersOnceTheGatewaysHave
   std::this_thread::sleep_for(kAWhile);
   EXPECT_EQ(vips_of("next"), "") << "and this one says so";
   serve("web", {"198.51.100.1"});
+  EXPECT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; }));
+}
+
+TEST_F(ControllerTest, WhoWaitsForAPortOfASharedAddressIsLookedAtWhenItIsFree) {
+  const auto share = [this](const std::string& name, int port) {
+    Json object = balancer(name);
+    object["metadata"]["annotations"] = {{"sluice.dev/allow-shared-ip", "k"},
+                                         {"sluice.dev/load-balancer-ips", kVip}};
+    object["spec"]["ports"][0]["port"] = port;
+    put_service(object);
+  };
+  share("web", 80);
+  begin();
+  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  share("next", 80);
+  ASSERT_TRUE(was_told("AddressPending about next"));
+  change("web", [](Json& object) { object["spec"]["ports"][0]["port"] = 81; });
   EXPECT_TRUE(within(kSoon, [this] { return vips_of("next") == " 203.0.113.10"; }));
 }
 
