@@ -97,8 +97,7 @@ void examine_ports(Gateway& gateway, Report& report) {
   }
   if (mtus.size() > 1) {
     report.warning("its ports have different MTUs, " + std::to_string(*mtus.begin()) + " to " +
-                   std::to_string(*mtus.rbegin()) +
-                   "; make them equal");
+                   std::to_string(*mtus.rbegin()) + "; make them equal");
   } else if (!mtus.empty()) {
     report.ok("all ports have an MTU of " + std::to_string(*mtus.begin()));
   }
@@ -315,7 +314,8 @@ void examine_segments(const std::map<std::string, std::uint32_t>& takes, Family 
   } else {
     report.note(
         least->first + " takes packets of up to " + std::to_string(packet) +
-        " octets, and the ports' MTU is " + std::to_string(mtu) +
+        " octets, by its own MSS or by this host's route to the VIP, and the ports' MTU is " +
+        std::to_string(mtu) +
         ": TCP keeps to it by itself; of a larger datagram the client is told by ICMP, which "
         "has to get from there to the SNAT address and from here to the client");
   }
