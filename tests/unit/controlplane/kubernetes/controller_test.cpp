@@ -73,7 +73,11 @@ class ControllerTest : public ::testing::Test {
                             .announces = [this](std::size_t) { return announces_.load(); },
                             .routes = [this] { return routes_; }});
   }
-  void TearDown() override { controller_->stop(); }
+  void TearDown() override {
+    controller_->stop();
+    // A request may still be answered, and is to tell nobody who is gone.
+    server_.with([this] { is_deaf_ = true; });
+  }
 
   void note(const std::string& what) { log_ += (log_.empty() ? "" : ", ") + what; }
   // Where gateways are to serve it, if that is new to them.
