@@ -205,6 +205,16 @@ class ControllerTest : public ::testing::Test {
     lead();
     list();
   }
+  // "web" has the one address that is given by itself; 198.51.100.1 is for who asks for it.
+  void begin_with_an_address_to_ask_for() {
+    server_.with([this] {
+      pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"}), pool("other", {"198.51.100.1"})}};
+      pools_->at(1).auto_assign = false;
+    });
+    put_service(balancer("web"));
+    begin();
+    ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  }
   void serve(const std::string& name, const std::vector<std::string>& vips,
              std::size_t gateway = 0) {
     Sent sent;
@@ -585,13 +595,7 @@ TEST_F(ControllerTest, AServiceOfAnotherClassIsNotTouchedAlsoWhereItIsACopyOfOne
 }
 
 TEST_F(ControllerTest, AnAddressThatAServiceHasLeftIsAnothersOnceTheGatewaysHaveLetGo) {
-  server_.with([this] {
-    pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"}), pool("other", {"198.51.100.1"})}};
-    pools_->at(1).auto_assign = false;
-  });
-  put_service(balancer("web"));
-  begin();
-  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  begin_with_an_address_to_ask_for();
   serve("web", {kVip});
   put_service(balancer("next"));
   ASSERT_TRUE(was_told("AddressPending about next"));
@@ -627,13 +631,7 @@ TEST_F(ControllerTest, WhoWaitsForAPortOfASharedAddressIsLookedAtWhenItIsFree) {
 }
 
 TEST_F(ControllerTest, WhatAServiceLeftItMayHaveAgainAtOnce) {
-  server_.with([this] {
-    pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"}), pool("other", {"198.51.100.1"})}};
-    pools_->at(1).auto_assign = false;
-  });
-  put_service(balancer("web"));
-  begin();
-  ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  begin_with_an_address_to_ask_for();
   in_step_ = false;
   for (const char* address : {"198.51.100.1", kVip}) {
     change("web", [&](Json& object) {
