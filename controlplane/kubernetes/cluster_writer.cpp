@@ -207,6 +207,9 @@ bool ClusterWriter::is_settled(const Service& service, const WantedStatus& wante
 // one. The words are the API server's own (apiserver, ForbiddenStatusError).
 ClusterWriter::Written ClusterWriter::patch(const Service& service, const std::string& sub,
                                             const std::string& body, std::string* answer) {
+  if (!may_write_()) {
+    return Written::kMayNot;
+  }
   HttpResponse response = http_.send({.method = "PATCH",
                                       .path = path_of(service.meta.name) + sub,
                                       .body = body,

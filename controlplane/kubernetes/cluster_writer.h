@@ -10,6 +10,7 @@
 
 #include <absl/container/flat_hash_map.h>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,11 @@ struct WantedStatus {
 // For one thread.
 class ClusterWriter {
  public:
+  // `may_write` is asked before each request that changes an object; events are no such.
   ClusterWriter(WriterSettings settings, const ClusterAccess& access, Credentials& credentials,
-                const std::atomic<bool>& stop)
+                std::function<bool()> may_write, const std::atomic<bool>& stop)
       : settings_(std::move(settings)),
+        may_write_(std::move(may_write)),
         http_(access, credentials, stop),
         event_http_(access, credentials, stop),
         events_([this](const HttpRequest& request) { return event_http_.send(request); }) {}
@@ -48,6 +51,7 @@ class ClusterWriter {
     kStale,       // the object has changed since it was read: read, and decide again
     kFailed,      // it is refused for what it is
     kRefusedNow,  // nobody answers, or nothing may be written now
+    kMayNot,      // others may: it was not asked for
   };
   Written mark(const Service& service);
   // Takes the mark away. A service that is being deleted goes with it.
@@ -80,6 +84,7 @@ class ClusterWriter {
                 std::string* answer = nullptr);
 
   const WriterSettings settings_;
+  const std::function<bool()> may_write_;
   HttpClient http_;
   HttpClient event_http_;  // of the thread of events_
   EventWriter events_;

@@ -19,7 +19,9 @@ Controller::Controller(const Settings& settings, std::string identity, ClusterSt
       state_(state),
       outside_(std::move(outside)),
       answers_(settings.gateways.size()),
-      writer_({settings.provider, std::move(identity)}, access, credentials, stop_),
+      writer_(
+          {settings.provider, std::move(identity)}, access, credentials,
+          [this] { return still_leads(); }, stop_),
       addresses_(settings.provider),
       thread_([this] { run(); }) {}
 
@@ -292,7 +294,7 @@ void Controller::after(ClusterWriter::Written written, const ServiceName& name) 
     // The server's state, not the service's: everything waits, longer each time.
     paused_until_ = Clock::now() + backoff_.next(Clock::now(), writer_.retry_after());
     again(name, std::chrono::milliseconds(0));
-  }
+  }  // kMayNot: whoever leads next looks at all of them
 }
 
 }  // namespace sluice::kubernetes

@@ -42,7 +42,8 @@ class ControllerTest : public ::testing::Test {
   std::optional<std::vector<model::AddressPool>> pools_{
       {pool("main", {"203.0.113.10-203.0.113.11"})}};
 
-  std::shared_ptr<const GatewayRoutes> routes_;  // before it begins
+  std::shared_ptr<const GatewayRoutes> routes_;   // before it begins
+  std::function<void()> when_addressed_ = [] {};  // in the midst of a pass; before it begins
   ApiStub server_{[this](const Asked& asked) { return answer(asked); }};
   const ClusterAccess access_ = server_.access();
   Credentials credentials_{access_};
@@ -63,6 +64,7 @@ class ControllerTest : public ::testing::Test {
       for (const ServiceName& name : names) {
         note_addresses(name.name);
       }
+      when_addressed_();
     };
     controller_ = std::make_unique<Controller>(
         settings, "this", state_, access_, credentials_,
@@ -475,6 +477,18 @@ TEST_F(ControllerTest, GivesBackNothingWhenItLosesTheLease) {
   serve("web", {kVip});
   expect_only("mark web, gateway web 203.0.113.10");
   EXPECT_EQ(vips_of("web"), " 203.0.113.10") << "the status says nothing yet";
+}
+
+TEST_F(ControllerTest, APassThatBeganWithTheLeaseWritesNothingOnceItIsLost) {
+  when_addressed_ = [this] {
+    if (!vips_of("web").empty()) {
+      controller_->set_leads(Leads::kNot, {});
+      serve("web", {kVip});  // that it would tell in this very pass
+    }
+  };
+  put_service(balancer("web"));
+  begin();
+  expect_only("mark web, gateway web 203.0.113.10");
 }
 
 TEST_F(ControllerTest, AnAddressThatItGaveIsNotThatOfALaterServiceOfTheNameOnceAnotherLeads) {
