@@ -21,6 +21,7 @@ SEED = int(os.environ.get("SLUICE_SEED", "0")) or random.randrange(1, 1 << 32)
 CHANGES, DISTURBED_EVERY = 3_000, 100
 CALM = 0.4  # of what comes so often: all faults are over
 SERVICES = 24
+FEWEST = SERVICES // 2  # a deleted one takes its time to go, and changes come faster than that
 KILLS = {700: "adapter", 1_400: "gateway", 2_100: "adapter"}  # after so many changes
 PORTS = {"http": 8080, "admin": 9090}
 POOL = "203.0.113."
@@ -98,7 +99,7 @@ class World:
         self.cluster.put("services", made)
 
     def drop_service(self, name):
-        if name in self.services:
+        if name in self.services and len(self.services) > FEWEST:
             del self.services[name], self.kinds[name]
             self.cluster.remove("services", name)
 
