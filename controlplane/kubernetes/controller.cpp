@@ -285,6 +285,7 @@ void Controller::again(const ServiceName& name, std::chrono::milliseconds in) {
   }
 }
 
+// After kMayNot nothing: whoever leads next looks at all of them.
 void Controller::after(ClusterWriter::Written written, const ServiceName& name) {
   if (written == ClusterWriter::Written::kStale) {
     again(name, kAfterStale);
@@ -294,7 +295,7 @@ void Controller::after(ClusterWriter::Written written, const ServiceName& name) 
     // The server's state, not the service's: everything waits, longer each time.
     paused_until_ = Clock::now() + backoff_.next(Clock::now(), writer_.retry_after());
     again(name, std::chrono::milliseconds(0));
-  }  // kMayNot: whoever leads next looks at all of them
+  }
 }
 
 }  // namespace sluice::kubernetes

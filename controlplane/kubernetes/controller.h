@@ -112,6 +112,7 @@ class Controller {
   void tell_of_away(Clock::time_point since, const std::string& what) const;
   void free_address(const ServiceName& name);
   void hold_back(const ServiceName& name, const std::vector<IpAddress>& vips);
+  void free_unmarked(const ServiceName& name);
   void free_held_back();
   void wake_pending();
   void tell(const Service& service, std::vector<Finding> findings);

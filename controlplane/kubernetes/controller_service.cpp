@@ -28,8 +28,7 @@ std::optional<IpAddress> address_of(const std::string& frontend) {
 void Controller::reconcile(const ServiceName& name) {
   const ServiceView view = state_.view(name);
   if (view.service == nullptr) {
-    hold_back(name, addresses_.of(name));  // no finalizer has waited for the gateways
-    addresses_.release(name);
+    free_unmarked(name);
     publish(name, {});
     pending_.erase(name);
     told_.erase(name);
@@ -260,8 +259,7 @@ void Controller::tear_down(const Service& service) {
     return;
   }
   if (!is_marked) {
-    hold_back(name, addresses_.of(name));
-    addresses_.release(name);
+    free_unmarked(name);
     leaving_.erase(name);
     if (service.type == "ExternalName" && !service.meta.deleting &&
         service.meta.annotations.contains(kAssignedIpsAnnotation)) {
@@ -295,6 +293,12 @@ void Controller::hold_back(const ServiceName& name, const std::vector<IpAddress>
     addresses_.hold_back(vip, name);
     held_back_.insert_or_assign({vip, name}, Clock::now());
   }
+}
+
+// No finalizer has waited for the gateways, so the addresses do.
+void Controller::free_unmarked(const ServiceName& name) {
+  hold_back(name, addresses_.of(name));
+  addresses_.release(name);
 }
 
 // Those that the gateways have let go of, and whose owner's status, which the next holder of the
