@@ -89,53 +89,58 @@ bool is_mid_stream(const Packet& packet) {
   return packet.protocol == kProtocolTcp && (packet.tcp_flags & kTcpSyn) == 0;
 }
 
-// The client's own tuple towards the backend, if replies to it come through us and nobody has it.
+// The client's own tuple towards the backend, if replies to it come through us and nobody has it:
+// the hash of the reply key then.
 template <Family F>
-bool keep_client(const Packet& packet, FlowHot<F>& flow, const Way& there, const Way& back,
-                 FlowTable<F>& flows) {
+std::optional<std::uint64_t> keep_client(const Packet& packet, FlowHot<F>& flow, const Way& there,
+                                         const Way& back, FlowTable<F>& flows) {
   if (!returns_through_us(there, back)) {
-    return false;
+    return std::nullopt;
   }
   FlowHot<F> kept = flow;
   kept.snat = flow.client;
   kept.snat_port = flow.client_port;
-  const FlowRef holder = flows.find(kept.reply_key());
+  const std::uint64_t hash = flows.hash_of(kept.reply_key());
+  const FlowRef holder = flows.find(kept.reply_key(), hash);
   if (holder.valid()) {
     // One that was closed this very turn may still be some packet's flow.
     const FlowHot<F>& held = flows.hot(holder.index());
     if (held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms ||
         (is_mid_stream(packet) && (held.flags & kFlowRevoked) != 0)) {
-      return false;
+      return std::nullopt;
     }
     flows.erase(holder.index());
   }
   flow = kept;
-  return true;
+  return hash;
 }
 
+// The hash of the reply key; or a drop by name.
 template <Family F>
-bool choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there, const Way& back,
-                  const Snapshot& snapshot, LcoreState& state) {
+std::optional<std::uint64_t> choose_tuple(Packet& packet, FlowHot<F>& flow, const Way& there,
+                                          const Way& back, const Snapshot& snapshot,
+                                          LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
-  if (packet.service->mode == ForwardingMode::kDnat &&
-      keep_client(packet, flow, there, back, flows)) {
-    return true;
+  if (packet.service->mode == ForwardingMode::kDnat) {
+    if (const auto hash = keep_client(packet, flow, there, back, flows)) {
+      return hash;
+    }
   }
   if (is_mid_stream(packet)) {
     packet.decide_drop(Drop::kTcpNoFlow);  // no other tuple would do
-    return false;
+    return std::nullopt;
   }
   const QuotaIds quotas = packet.service->quotas;
   if (quotas.any() && !state.quotas.reserve(quotas, QuotaKind::kSnatPorts)) {
     packet.decide_drop(Drop::kSnatPortQuota);
-    return false;
+    return std::nullopt;
   }
-  if (!state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows, state.counters,
-                         flow)) {
+  const auto hash = state.snat.choose(snat_addresses<F>(snapshot), *snapshot.ownership, flows,
+                                      state.counters, flow);
+  if (!hash) {
     packet.decide_drop(Drop::kSnatExhausted);
-    return false;
   }
-  return true;
+  return hash;
 }
 
 // Only a flow that opens refreshes it; its packets do not.
@@ -193,7 +198,8 @@ template <Family F>
     packet.decide_drop(Drop::kFlowTableFull);
     return false;
   }
-  if (!choose_tuple(packet, flow, there, back, snapshot, state)) {
+  const auto reply_hash = choose_tuple(packet, flow, there, back, snapshot, state);
+  if (!reply_hash) {
     return false;
   }
   set_checksum_deltas(flow);
@@ -201,11 +207,17 @@ template <Family F>
   if (service.flow_options != FlowOptions{}) {
     set_options(flow, cold, service.flow_options);
   }
-  packet.flow = flows.insert(flow, cold, packet.hash);
+  packet.flow = flows.insert(flow, cold, packet.hash, *reply_hash);
   if (!packet.flow.valid()) {
     packet.decide_drop(Drop::kFlowTableFull);
   }
   return packet.flow.valid();
+}
+
+// Whether Maglev alone chooses for it, and the flow has a SNAT tuple: so prefetch_burst() has
+// chosen already.
+bool is_chosen_ahead(const ServicePort& service) {
+  return service.mode == ForwardingMode::kFullNat && service.affinity_ms == 0;
 }
 
 template <Family F>
@@ -218,8 +230,10 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
     return;
   }
   const bool chosen = packet.errand == Errand::kAffinityChosen;
-  const Choice choice = choose_binding(service, key, snapshot, state,
-                                       chosen ? std::optional(packet.chosen) : std::nullopt);
+  const Choice choice = is_chosen_ahead(service)
+                            ? Choice{packet.chosen.slot, &snapshot.bindings->at(packet.chosen.slot)}
+                            : choose_binding(service, key, snapshot, state,
+                                             chosen ? std::optional(packet.chosen) : std::nullopt);
   if (service.mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
     if (!chosen) {
       remember_affinity(service, choice, IpAddress(key.source), state);
@@ -289,7 +303,7 @@ namespace {
 // while the first port tried is free. A guess costs little, and a bucket that has to be waited for
 // as much as all the rest.
 template <Family F>
-void prefetch_new(const Packet& packet, const Snapshot& snapshot, const LcoreState& state,
+void prefetch_new(Packet& packet, const Snapshot& snapshot, const LcoreState& state,
                   SnatPorts& ahead) {
   const Choice choice = choose_by_maglev(*packet.service, packet.key<F>(), snapshot);
   FlowHot<F> flow;
@@ -299,12 +313,15 @@ void prefetch_new(const Packet& packet, const Snapshot& snapshot, const LcoreSta
   flow.backend = address_of<F>(choice.binding->address);
   flow.backend_port = Be16::from_host(choice.binding->port);
   ahead.prefetch(snat_addresses<F>(snapshot), *snapshot.ownership, state.flows<F>(), flow);
+  if (is_chosen_ahead(*packet.service)) {
+    packet.chosen = {.slot = choice.slot & (kBindingsMax - 1)};
+  }
 }
 
-void prefetch_burst(const Burst& burst, const Snapshot& snapshot, const LcoreState& state) {
+void prefetch_burst(Burst& burst, const Snapshot& snapshot, const LcoreState& state) {
   SnatPorts ahead = state.snat;
   for (std::uint32_t i = 0; i < burst.count; ++i) {
-    const Packet& packet = burst.packets[i];
+    Packet& packet = burst.packets[i];
     if (!packet.has_service || packet.verdict != Verdict::kPending ||
         packet.service->mode != ForwardingMode::kFullNat) {
       continue;

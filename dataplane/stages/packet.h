@@ -78,7 +78,7 @@ struct alignas(64) Packet {
   Errand errand;     // what for it came, or with kHandOver: goes
   std::uint8_t owner;
   FlowRef replaces;   // a closing flow whose client opens anew with the same tuple
-  BindingRef chosen;  // with Errand::kAffinityChosen
+  BindingRef chosen;  // with Errand::kAffinityChosen; and what admit_flow chooses ahead, its slot
   union {
     FlowKey4 key4;
     FlowKey6 key6;

@@ -108,7 +108,8 @@ void FlowTable<F>::remove(std::uint64_t hash, FlowRef ref) {
 }
 
 template <Family F>
-FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash) {
+FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash,
+                             std::uint64_t reply_hash) {
   std::uint32_t index = free_head_;
   if (index == kNoEntry) {
     if (high_water_ == capacity_) {
@@ -125,7 +126,7 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_
     hot_[index].packets[0] = next_free;
     return kNoFlow;
   }
-  if (!enter(hash_of(flow.reply_key()), from_backend)) {
+  if (!enter(reply_hash, from_backend)) {
     remove(hash, from_client);
     hot_[index].state = FlowState::kFree;
     hot_[index].packets[0] = next_free;

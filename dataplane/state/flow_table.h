@@ -73,10 +73,11 @@ class FlowTable {
 
   // Takes an entry, copies `flow` into it and enters both keys; neither key may be present. Nothing
   // (kNoFlow) when there is no room, and then nothing has changed. The ref is of the client's
-  // direction. `hash`: of the client's key.
-  [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash);
+  // direction. `hash`, `reply_hash`: of the client's key, and of the reply key.
+  [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold, std::uint64_t hash,
+                               std::uint64_t reply_hash);
   [[nodiscard]] FlowRef insert(const Hot& flow, const FlowCold& cold) {
-    return insert(flow, cold, hash_of(flow.client_key()));
+    return insert(flow, cold, hash_of(flow.client_key()), hash_of(flow.reply_key()));
   }
   // Forgets both keys and frees the entry. index: of a flow in use.
   void erase(std::uint32_t index);

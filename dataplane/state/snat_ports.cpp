@@ -17,22 +17,23 @@ typename FlowKey<F>::Address address_of(const IpAddress& address) {
 
 template <Family F>
 std::size_t start_of(const FlowHot<F>& flow, std::size_t addresses) {
-  return static_cast<std::size_t>(hash_of(IpAddress(flow.client)) % addresses);
+  return addresses < 2 ? 0 : static_cast<std::size_t>(hash_of(IpAddress(flow.client)) % addresses);
 }
 
 }  // namespace
 
 template <Family F>
-SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
-                                   const Ownership& ownership, const FlowTable<F>& flows,
-                                   FlowHot<F>& flow) {
+[[gnu::always_inline]] inline SnatPorts::Probed SnatPorts::probe(
+    std::span<const SnatAddress> addresses, const Ownership& ownership, const FlowTable<F>& flows,
+    FlowHot<F>& flow) {
   // Others' ports cost a step each, of which a probe takes as many as there are lcores, give or
   // take.
   const std::uint32_t steps = 4 * kProbesMax * ownership.lcores();
   FlowRef quarantined;
+  std::size_t at = start_of(flow, addresses.size());
   for (std::size_t turn = 0; turn < addresses.size(); ++turn) {
-    const SnatAddress& address =
-        addresses[(start_of(flow, addresses.size()) + turn) % addresses.size()];
+    const SnatAddress& address = addresses[at];
+    at = at + 1 == addresses.size() ? 0 : at + 1;
     const std::uint32_t range = address.port_end - address.port_begin;
     flow.snat = address_of<F>(address.address);
     const Ownership::ReplyWalk walk =
@@ -45,9 +46,11 @@ SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
       }
       ++probes;
       flow.snat_port = Be16::from_host(port);
-      const FlowRef taken = flows.find(flow.reply_key());
+      const FlowKey<F> key = flow.reply_key();
+      const std::uint64_t hash = flows.hash_of(key);
+      const FlowRef taken = flows.find(key, hash);
       if (!taken.valid()) {
-        return {true, kNoFlow};
+        return {.free = true, .hash = hash};
       }
       // One that was closed this very turn may still be some packet's flow.
       const FlowHot<F>& holder = flows.hot(taken.index());
@@ -56,7 +59,7 @@ SnatPorts::Probed SnatPorts::probe(std::span<const SnatAddress> addresses,
       }
     }
   }
-  return {false, quarantined};
+  return {.quarantined = quarantined};
 }
 
 template <Family F>
@@ -81,21 +84,22 @@ void SnatPorts::prefetch(std::span<const SnatAddress> addresses, const Ownership
 }
 
 template <Family F>
-bool SnatPorts::choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
-                       FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow) {
+std::optional<std::uint64_t> SnatPorts::choose(std::span<const SnatAddress> addresses,
+                                               const Ownership& ownership, FlowTable<F>& flows,
+                                               LcoreCounters& counters, FlowHot<F>& flow) {
   const Probed found = probe(addresses, ownership, flows, flow);
   if (found.free) {
-    return true;
+    return found.hash;
   }
   if (!found.quarantined.valid()) {
-    return false;
+    return std::nullopt;
   }
   const std::uint32_t broken = found.quarantined.index();
   flow.snat = flows.hot(broken).snat;
   flow.snat_port = flows.hot(broken).snat_port;
   flows.erase(broken);
   counters.snat_quarantine_broken.add(1);
-  return true;
+  return flows.hash_of(flow.reply_key());
 }
 
 template <Family F>
@@ -111,10 +115,12 @@ template void SnatPorts::prefetch(std::span<const SnatAddress>, const Ownership&
                                   const FlowTable<Family::kIpv4>&, FlowHot<Family::kIpv4>&);
 template void SnatPorts::prefetch(std::span<const SnatAddress>, const Ownership&,
                                   const FlowTable<Family::kIpv6>&, FlowHot<Family::kIpv6>&);
-template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,
-                                FlowTable<Family::kIpv4>&, LcoreCounters&, FlowHot<Family::kIpv4>&);
-template bool SnatPorts::choose(std::span<const SnatAddress>, const Ownership&,
-                                FlowTable<Family::kIpv6>&, LcoreCounters&, FlowHot<Family::kIpv6>&);
+template std::optional<std::uint64_t> SnatPorts::choose(std::span<const SnatAddress>,
+                                                        const Ownership&, FlowTable<Family::kIpv4>&,
+                                                        LcoreCounters&, FlowHot<Family::kIpv4>&);
+template std::optional<std::uint64_t> SnatPorts::choose(std::span<const SnatAddress>,
+                                                        const Ownership&, FlowTable<Family::kIpv6>&,
+                                                        LcoreCounters&, FlowHot<Family::kIpv6>&);
 template bool SnatPorts::has_room(std::span<const SnatAddress>, const Ownership&,
                                   const FlowTable<Family::kIpv4>&,
                                   const FlowHot<Family::kIpv4>&) const;

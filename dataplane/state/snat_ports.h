@@ -6,6 +6,7 @@
 #include "dataplane/state/flow_table.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace sluice {
@@ -27,11 +28,12 @@ class SnatPorts {
 
   // Fills in flow.snat and flow.snat_port so that the reply tuple is free; backend, backend_port,
   // client, protocol, network and last_seen_ms (now) are set already. When every probe met a live
-  // tuple, a quarantined one among them is broken (its flow erased, counted) for this flow. False:
-  // exhausted.
+  // tuple, a quarantined one among them is broken (its flow erased, counted) for this flow. Returns
+  // the hash of the reply tuple, for FlowTable::insert(); nothing: exhausted.
   template <Family F>
-  [[nodiscard]] bool choose(std::span<const SnatAddress> addresses, const Ownership& ownership,
-                            FlowTable<F>& flows, LcoreCounters& counters, FlowHot<F>& flow);
+  [[nodiscard]] std::optional<std::uint64_t> choose(std::span<const SnatAddress> addresses,
+                                                    const Ownership& ownership, FlowTable<F>& flows,
+                                                    LcoreCounters& counters, FlowHot<F>& flow);
   // For a burst of new flows, each before any of them chooses: fetches what choose() will ask the
   // flow table first, for a flow of which client, backend, backend_port, protocol and network are
   // set. On a copy, so that the cursor itself stays where it is.
@@ -45,8 +47,9 @@ class SnatPorts {
 
  private:
   struct Probed {
-    bool free = false;    // flow.snat and flow.snat_port are
-    FlowRef quarantined;  // else: whose tuple could be broken, if any
+    bool free = false;       // flow.snat and flow.snat_port are
+    std::uint64_t hash = 0;  // then of the reply tuple
+    FlowRef quarantined{};   // else: whose tuple could be broken, if any
   };
   template <Family F>
   Probed probe(std::span<const SnatAddress> addresses, const Ownership& ownership,
