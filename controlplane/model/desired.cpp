@@ -207,7 +207,10 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
                                                     "' is a SNAT address of this gateway; choose "
                                                     "another");
       }
-      if (const auto user = backend_of(address, transaction.provider, moving)) {
+      const auto user = node_ports_.is_node(address)
+                            ? std::nullopt
+                            : backend_of(address, transaction.provider, moving);
+      if (user) {
         faults.add(address_path(service, i, f), "'" + sluice::to_string(address) +
                                                     "' is an endpoint of service " +
                                                     to_string(user->name) + " of provider '" +

@@ -16,7 +16,8 @@ std::string endpoint_path(std::size_t index, std::size_t endpoint) {
 
 }  // namespace
 
-// Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself.
+// Nobody but the gateway answers for its VIPs and SNAT addresses, and it does not answer itself. A
+// node answers for its own address, also where a service has that as an external one.
 void Desired::check_backends(const Transaction& transaction, const std::set<ServiceName>& moving,
                              Faults& faults) const {
   AddressMap<std::size_t> vips;
@@ -30,6 +31,9 @@ void Desired::check_backends(const Transaction& transaction, const std::set<Serv
     for (std::size_t e = 0; e < endpoints.size(); ++e) {
       const IpAddress& address = endpoints[e].address;
       std::string what;
+      if (node_ports_.is_node(address)) {
+        continue;
+      }
       if (const auto here = vips.find(address); here != vips.end()) {
         what = here->second == i ? "a VIP of this service; it cannot be its own backend"
                                  : "a VIP of upsert[" + std::to_string(here->second) + "]";

@@ -2,6 +2,9 @@
 #include "controlplane/model/topology.h"
 
 #include <algorithm>
+#include <map>
+#include <span>
+#include <utility>
 
 namespace sluice::model {
 namespace {
@@ -14,6 +17,38 @@ constexpr std::size_t kNextHopsComfortable = 16'384;
 bool is_routable(const IpPrefix& prefix) {
   return !prefix.address.is_multicast() &&
          !(prefix.address.family == Family::kIpv6 && prefix.address.v6().is_link_local());
+}
+
+// A prefix, and whether what is in it can be sent to.
+using Reach = std::pair<IpPrefix, bool>;
+
+// The parts of a prefix that can be sent to, as few as there may be. `inside`: the routes within
+// it, of which the longest counts; in order.
+void add_reached(const Reach& whole, std::span<const Reach> inside, std::vector<IpPrefix>& found) {
+  const auto& [prefix, leads] = whole;
+  if (std::all_of(inside.begin(), inside.end(),
+                  [&](const Reach& route) { return route.second == whole.second; })) {
+    if (leads) {
+      found.push_back(prefix);
+    }
+    return;
+  }
+  const auto length = static_cast<std::uint8_t>(prefix.length + 1);
+  for (const IpAddress& address : {prefix.address, last_of(prefix)}) {
+    Reach half{prefix_of(address, length), leads};
+    const auto begin = std::find_if(inside.begin(), inside.end(), [&](const Reach& route) {
+      return half.first.contains(route.first.address);
+    });
+    const auto end = std::find_if(begin, inside.end(), [&](const Reach& route) {
+      return !half.first.contains(route.first.address);
+    });
+    std::span<const Reach> part(begin, end);
+    if (!part.empty() && part.front().first == half.first) {
+      half.second = part.front().second;
+      part = part.subspan(1);
+    }
+    add_reached(half, part, found);
+  }
 }
 
 }  // namespace
@@ -247,22 +282,22 @@ std::vector<Route> Topology::compile_routes() const {
 }
 
 std::vector<IpPrefix> Topology::destinations() const {
-  std::vector<IpPrefix> all;
+  std::map<IpPrefix, bool> first;  // of a prefix; in order, a wider one before those within it
   for (const Route& route : compile_routes()) {
-    const bool leads_there =
-        route.kind == Route::Kind::kOnLink || route.kind == Route::Kind::kGateway;
-    if (leads_there && route.prefix.length != 0) {
-      all.push_back(route.prefix);
+    if (route.kind != Route::Kind::kHost && route.prefix.length != 0) {
+      first.emplace(route.prefix, route.kind != Route::Kind::kBlackhole);
     }
   }
-  std::sort(all.begin(), all.end());  // a wider one before those within it
-  std::vector<IpPrefix> outermost;
-  for (const IpPrefix& prefix : all) {
-    if (outermost.empty() || !outermost.back().contains(prefix.address)) {
-      outermost.push_back(prefix);
-    }
+  const std::vector<Reach> all(first.begin(), first.end());
+  std::vector<IpPrefix> found;
+  for (auto at = all.begin(); at != all.end();) {
+    const auto end = std::find_if(at + 1, all.end(), [&](const Reach& other) {
+      return !at->first.contains(other.first.address);
+    });
+    add_reached(*at, std::span(at + 1, end), found);
+    at = end;
   }
-  return outermost;
+  return found;
 }
 
 // The host's addresses on twins, those of nodes, and the SNAT addresses. A SNAT address that the

@@ -223,6 +223,27 @@ TEST(Desired, AVipIsNobodysBackend) {
   EXPECT_TRUE(desired.plan(write({wanted}))) << "given up";
 }
 
+// It is the node that answers there, and so may others' flows go to it.
+TEST(Desired, ANodesAddressMayBeAnExternalOneAndABackendAtOnce) {
+  const IpAddress node = *parse_ip("192.168.0.1");
+  NodePorts node_ports;
+  node_ports.nodes = {node};
+  Service external = service("a", "192.0.2.1");
+  external.vips.clear();
+  external.external_ips = {node};
+  external.endpoints.emplace_back().address = node;
+  Service other = service("b", "192.0.2.2");
+  other.endpoints.emplace_back().address = node;
+  for (const bool external_first : {true, false}) {
+    Desired desired({}, {}, node_ports);
+    apply(desired, write({external_first ? external : other}));
+    apply(desired, write({external_first ? other : external}));
+    apply(desired, write({external, other}));
+    Desired elsewhere;
+    EXPECT_FALSE(elsewhere.plan(write({external, other}))) << "nobody says that it is a node's";
+  }
+}
+
 TEST(Desired, FaultsAreToldTogetherWithWhatOthersHold) {
   Desired desired;
   apply(desired, write({service("a", "192.0.2.1")}, "cluster"));

@@ -78,6 +78,23 @@ TEST(Topology, DestinationsAreWhereTheDefaultRouteIsNotNeeded) {
   EXPECT_EQ(shown, (std::vector<std::string>{"10.0.0.0/24", "10.244.0.0/16", "2001:db8::/32"}));
 }
 
+TEST(Topology, DestinationsLeaveOutWhatABetterOrALongerRouteLeadsElsewhere) {
+  World world;
+  world.topology.set_routes({World::via("10.0.0.0/8", kLan, "10.0.0.9"),
+                             World::via("10.64.0.0/10", kManagement, "172.16.0.1"),
+                             World::via("10.64.7.0/24", kLan, "10.0.0.8"),
+                             World::via("192.168.0.0/24", kManagement, "172.16.0.1", 100),
+                             World::via("192.168.0.0/24", kLan, "10.0.0.9", 2'048),
+                             World::via("192.168.1.0/24", kLan, "10.0.0.9", 100),
+                             World::via("192.168.1.0/24", kManagement, "172.16.0.1", 2'048)});
+  std::vector<std::string> shown;
+  for (const IpPrefix& destination : world.topology.destinations()) {
+    shown.push_back(to_string(destination));
+  }
+  EXPECT_EQ(shown, (std::vector<std::string>{"10.0.0.0/10", "10.64.7.0/24", "10.128.0.0/9",
+                                             "192.168.1.0/24"}));
+}
+
 TEST(Topology, ARouteThroughAnInterfaceThatIsNotOursLeadsNowhere) {
   World world;
   world.topology.set_routes({World::via("0.0.0.0/0", kManagement, "172.16.0.1")});
