@@ -25,6 +25,8 @@ using Json = nlohmann::json;
 
 constexpr std::chrono::seconds kPluginMax{30};
 constexpr const char* kTooLate = "no answer within 30 s";
+constexpr const char* kStopped = "stopped";
+constexpr std::chrono::milliseconds kLook{200};  // whether it is time to stop
 constexpr std::size_t kAnswerBytesMax = std::size_t{1} << 20;
 
 model::Error fault(const std::string& what) {
@@ -74,14 +76,15 @@ class Child {
   [[nodiscard]] int failed() const { return failed_; }
 
   // To its end. Why that was not reached, or an empty text.
-  std::string read_all(std::string& text, steady_clock::time_point until) {
+  std::string read_all(std::string& text, steady_clock::time_point until,
+                       const std::atomic<bool>& stop) {
     char piece[4096];
     while (text.size() < kAnswerBytesMax) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
       pollfd ready{out_, POLLIN, 0};
-      if (left.count() <= 0 || poll(&ready, 1, static_cast<int>(left.count())) <= 0) {
-        return kTooLate;
+      while (poll(&ready, 1, static_cast<int>(kLook.count())) <= 0) {
+        if (stop || steady_clock::now() >= until) {
+          return stop ? kStopped : kTooLate;
+        }
       }
       const ssize_t count = ::read(out_, piece, sizeof(piece));
       if (count <= 0) {
@@ -94,11 +97,11 @@ class Child {
 
   // Why it is no success that it has ended with, or an empty text. It may have closed its output
   // and go on.
-  std::string wait(steady_clock::time_point until) {
+  std::string wait(steady_clock::time_point until, const std::atomic<bool>& stop) {
     int status = 0;
     while (waitpid(pid_, &status, WNOHANG) == 0) {
-      if (steady_clock::now() >= until) {
-        return kTooLate;
+      if (stop || steady_clock::now() >= until) {
+        return stop ? kStopped : kTooLate;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -148,11 +151,22 @@ std::vector<std::string> environment_of(const ClusterAccess& access) {
 
 }  // namespace
 
-model::Result<Credentials::Present> Credentials::present() {
+model::Result<Credentials::Present> Credentials::present(const std::atomic<bool>& stop) {
   if (access_.exec) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    while (is_asked_) {
+      if (stop) {
+        return fault(kStopped);
+      }
+      answered_.wait_for(lock, kLook);
+    }
     if (!has_said_ || system_clock::now() >= until_) {
-      auto said = run_plugin();
+      is_asked_ = true;
+      lock.unlock();
+      auto said = run_plugin(stop);
+      lock.lock();
+      is_asked_ = false;
+      answered_.notify_all();
       if (!said) {
         return said;
       }
@@ -179,7 +193,7 @@ void Credentials::refused() {
   has_said_ = false;
 }
 
-model::Result<Credentials::Present> Credentials::run_plugin() {
+model::Result<Credentials::Present> Credentials::run_plugin(const std::atomic<bool>& stop) {
   const ExecPlugin& plugin = *access_.exec;
   std::vector<std::string> command{plugin.command};
   command.insert(command.end(), plugin.arguments.begin(), plugin.arguments.end());
@@ -191,9 +205,9 @@ model::Result<Credentials::Present> Credentials::run_plugin() {
   }
   const auto until = steady_clock::now() + kPluginMax;
   std::string text;
-  std::string why = child.read_all(text, until);
+  std::string why = child.read_all(text, until, stop);
   if (why.empty()) {
-    why = child.wait(until);
+    why = child.wait(until, stop);
   }
   if (!why.empty()) {
     return fault(who + why);

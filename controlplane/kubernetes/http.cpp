@@ -5,6 +5,7 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/string_view.h>
+#include <algorithm>
 #include <curl/curl.h>
 
 namespace sluice::kubernetes {
@@ -43,8 +44,10 @@ void set_tls(CURL* easy, const ClusterAccess& access, const Credentials::Present
   set_pem(easy, CURLOPT_CAINFO, CURLOPT_CAINFO_BLOB, access.ca);
   set_pem(easy, CURLOPT_SSLCERT, CURLOPT_SSLCERT_BLOB, as.certificate);
   set_pem(easy, CURLOPT_SSLKEY, CURLOPT_SSLKEY_BLOB, as.key);
-  // A CA that has been replaced is in force for the next connection.
+  // A CA that has been replaced is in force for the next connection, and so is a certificate: a
+  // session that is resumed has the one that it began with.
   curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+  curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
   if (access.insecure) {
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -56,14 +59,15 @@ void set_server_name(CURL* easy, const ClusterAccess& access, const std::string&
                      Slist& connect_to) {
   std::string url = access.server + path;
   if (!access.tls_server_name.empty()) {
-    const std::size_t host = access.server.find("://") + 3;
-    const std::size_t colon = access.server.rfind(':');
-    const bool has_port = colon > access.server.rfind(']') || access.server.back() != ']';
-    const std::string port =
-        has_port && colon >= host ? access.server.substr(colon + 1) : std::string("443");
-    const std::string address =
-        access.server.substr(host, has_port && colon >= host ? colon - host : std::string::npos);
-    url = "https://" + access.tls_server_name + ":" + port + path;
+    const std::size_t begin = access.server.find("://") + 3;
+    const std::size_t slash = std::min(access.server.find('/', begin), access.server.size());
+    const std::string authority = access.server.substr(begin, slash - begin);
+    const std::size_t colon = authority.rfind(':');
+    const bool has_port =
+        colon != std::string::npos && authority.find(']', colon) == authority.npos;
+    const std::string port = has_port ? authority.substr(colon + 1) : "443";
+    const std::string address = has_port ? authority.substr(0, colon) : authority;
+    url = "https://" + access.tls_server_name + ":" + port + access.server.substr(slash) + path;
     connect_to.add(access.tls_server_name + ":" + port + ":" + address + ":" + port);
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, connect_to.list);
   }
@@ -150,13 +154,19 @@ HttpResponse HttpClient::send(const HttpRequest& request, const Sink& sink) {
   if (response.status == 401) {
     credentials_.refused();
     // A certificate belongs to a connection, and the one that is kept may be the refused one's.
-    response = send_once(request, sink, true);
+    forget_connections();
+    response = send_once(request, sink);
   }
   return response;
 }
 
-HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink, bool anew) {
-  const auto as = credentials_.present();
+void HttpClient::forget_connections() {
+  curl_easy_cleanup(easy_);
+  easy_ = curl_easy_init();
+}
+
+HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink) {
+  const auto as = credentials_.present(stop_);
   if (!as) {
     HttpResponse none;
     none.fault = as.error().message;
@@ -189,7 +199,6 @@ HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink,
   }
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectMs);
-  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, anew ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.time_max.count()));
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepaliveSeconds);
@@ -207,8 +216,12 @@ HttpResponse HttpClient::send_once(const HttpRequest& request, const Sink& sink,
   long status = 0;
   curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
   transfer.response.status = static_cast<int>(status);
-  if (code != CURLE_OK && !transfer.ended_by_sink && transfer.response.fault.empty()) {
-    transfer.response.fault = why[0] != '\0' ? why : curl_easy_strerror(code);
+  if (code != CURLE_OK && !transfer.ended_by_sink) {
+    if (transfer.response.fault.empty()) {
+      transfer.response.fault = why[0] != '\0' ? why : curl_easy_strerror(code);
+    }
+    // One of HTTP/2 that has fallen silent outlives its stream, and would be taken again.
+    forget_connections();
   }
   return std::move(transfer.response);
 }

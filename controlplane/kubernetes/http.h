@@ -35,8 +35,6 @@ struct HttpResponse {
   [[nodiscard]] bool is_ok() const { return status >= 200 && status < 300 && fault.empty(); }
 };
 
-inline const std::atomic<bool> kNeverStops{false};
-
 // For one thread.
 class HttpClient {
  public:
@@ -53,7 +51,8 @@ class HttpClient {
 
  private:
   struct Transfer;
-  HttpResponse send_once(const HttpRequest& request, const Sink& sink, bool anew = false);
+  HttpResponse send_once(const HttpRequest& request, const Sink& sink);
+  void forget_connections();
 
   const ClusterAccess& access_;
   Credentials& credentials_;

@@ -78,6 +78,13 @@ Reflector::Outcome Reflector::fail(const char* verb, const HttpResponse& respons
   return response.status == kGone ? Outcome::kExpired : Outcome::kFailed;
 }
 
+void Reflector::note_success(const char* verb) {
+  if (!said_.empty()) {
+    spdlog::info("{} {}: it works again", verb, settings_.what);
+    said_.clear();
+  }
+}
+
 // A list that takes longer than the server keeps its version is tried once more in one piece.
 Reflector::Outcome Reflector::list() {
   ++counts_.lists;
@@ -103,10 +110,7 @@ Reflector::Outcome Reflector::list_pages(std::size_t limit) {
   sink_.end_list();
   version_ = meta.resource_version;
   listed_at_ = Backoff::Clock::now();
-  if (!said_.empty()) {
-    spdlog::info("list {}: it works again", settings_.what);
-    said_.clear();
-  }
+  note_success("list");
   return Outcome::kEnded;
 }
 
@@ -170,13 +174,19 @@ Reflector::Outcome Reflector::watch() {
   if (broken_) {
     return Outcome::kExpired;  // whatever the server means, a list is right
   }
+  const bool is_short = Backoff::Clock::now() - begun < std::chrono::seconds(1);
+  if (response.status == 200 && !response.fault.empty() && !response.is_silent && !is_short) {
+    // It has lived: a proxy that cuts what rests does so again and again.
+    spdlog::debug("watch {}: {}", settings_.what, response.fault);
+    return Outcome::kEnded;
+  }
   if (!response.is_ok()) {
     const Outcome outcome = fail("watch", response);
     // A version that the server does not know yet is answered by silence (1.12).
     return response.is_silent && !heard_ ? Outcome::kExpired : outcome;
   }
+  note_success("watch");
   // A server that ends each watch at once is not asked without a pause.
-  const bool is_short = Backoff::Clock::now() - begun < std::chrono::seconds(1);
   return is_short && !heard_ ? Outcome::kFailed : Outcome::kEnded;
 }
 
@@ -208,6 +218,7 @@ bool Reflector::take_event(std::string_view json) {
   if (!version.empty()) {
     version_ = version;
   }
+  note_success("watch");
   return true;
 }
 

@@ -74,6 +74,7 @@ class Reflector {
   bool take_event(std::string_view json);
   // Says once what goes wrong, and again when it is something else.
   Outcome fail(const char* verb, const HttpResponse& response);
+  void note_success(const char* verb);
   void wait();
 
   const ReflectorSettings settings_;

@@ -2,10 +2,9 @@
 """sluice-k8s before an API server that misbehaves, and through a roll: forwarding goes on."""
 
 import math
-import os
 import time
 
-from cluster import Adapter, backends_of, kube_service, services_of, tls
+from cluster import backends_of, kube_service, services_of
 from kubernetes_lab import (HOST, adapter, await_ingress, cluster, gateway, ingress, network,  # noqa: F401
                             serve, servers)
 from load import Wrk, curl_many, failures, url
@@ -14,7 +13,6 @@ from nginx import POD_GRACE_SECONDS, Pods
 from topology import VIP_V4, backend_v4
 
 from controller import Controller
-from h2 import Http2Front
 
 SERVICES = "/api/v1/services"
 WATCHED = (SERVICES, "/apis/discovery.k8s.io/v1/endpointslices", "/api/v1/nodes")
@@ -94,31 +92,6 @@ def test_while_every_watch_is_answered_410_lists_alone_bring_deletions_and_chang
     assert ingress(cluster, "web") == [VIP_V4]
 
 
-def test_a_token_that_is_replaced_is_used_at_the_next_request(network, cluster, tmp_path, gateway):
-    token = tmp_path / "token"
-    token.write_text("admin")
-    with Adapter(tmp_path, [gateway], cluster.kubeconfig(tokenFile=str(token))):
-        serve(cluster)
-        await_ingress(cluster, "web", [VIP_V4])
-        cluster.tokens["next"] = cluster.tokens.pop("admin")
-        (tmp_path / "token.new").write_text("next")
-        os.rename(tmp_path / "token.new", token)
-        cluster.restart()
-        serve(cluster, "later")
-        await_ingress(cluster, "later", ["203.0.113.11"], seconds=30)
-
-
-def test_a_new_authority_is_believed_without_a_restart(network, cluster, adapter, gateway, tmp_path):
-    serve(cluster)
-    await_ingress(cluster, "web", [VIP_V4])
-    following = tls.Authority(tmp_path, "next")
-    cluster.ssl = tls.server_context(*following.issue("kubernetes"))
-    os.replace(following.certificate, cluster.authority)
-    cluster.restart()
-    serve(cluster, "later")
-    await_ingress(cluster, "later", ["203.0.113.11"], seconds=30)
-
-
 def test_an_object_that_cannot_be_read_keeps_its_last_good_form_and_stops_no_other(cluster, adapter, gateway):
     serve(cluster)
     await_ingress(cluster, "web", [VIP_V4])
@@ -155,18 +128,6 @@ def test_a_stream_that_is_cut_inside_of_an_event_loses_nothing(cluster, adapter,
         await_active(gateway, "web", [3])
         cluster.slice("web", [backend_v4(1), backend_v4(2)])
         await_active(gateway, "web", [1, 2])
-
-
-def test_everything_goes_over_http_2_too(network, cluster, gateway, tmp_path):
-    authority = tls.Authority(tmp_path)
-    with Http2Front(cluster, *authority.issue("front"), tmp_path) as front:
-        kubeconfig = cluster.kubeconfig(server=front.url, authority=authority.certificate)
-        with Adapter(tmp_path, [gateway], kubeconfig):
-            serve(cluster)
-            await_ingress(cluster, "web", [VIP_V4])
-            cluster.slice("web", [backend_v4(3)])
-            await_active(gateway, "web", [3])
-        assert front.protocols() == {"HTTP/2.0"}
 
 
 def test_a_rolling_update_and_a_scale_down_under_load_lose_no_request(network, cluster, adapter, gateway, servers):

@@ -29,7 +29,7 @@ http {{
     ssl_certificate_key {key};
     keepalive_requests {requests_max};
     client_max_body_size 4m;
-    location / {{
+    location {prefix}/ {{
       proxy_pass {upstream};
       proxy_http_version 1.1;
       proxy_set_header Connection "";
@@ -45,13 +45,14 @@ http {{
 class Http2Front:
     """A context manager. A client has h2 or http/1.1 of it, as it asks by ALPN; what the server does,
     ends of streams and cuts too, comes through. After `requests_max` requests on a connection, nginx
-    says GOAWAY. `folder` is for its files."""
+    says GOAWAY. `folder` is for its files. `prefix`: the server's paths begin with it here."""
 
-    def __init__(self, server, certificate, key, folder, requests_max=100_000):
+    def __init__(self, server, certificate, key, folder, requests_max=100_000, prefix=""):
         self.server, self.address, self.port = server, server.address, None
         self.files = {"certificate": certificate, "key": key}
         self.folder = pathlib.Path(folder)
-        self.requests_max = requests_max
+        self.requests_max, self.prefix = requests_max, prefix
+        self._frozen = []
 
     def protocols(self):
         """Of the requests that have ended, as HTTP writes them."""
@@ -70,7 +71,8 @@ class Http2Front:
         config = self.folder / "nginx.conf"
         config.write_text(CONFIG.format(
             user="user root;" if os.getuid() == 0 else "", folder=self.folder, address=self.address, port=self.port,
-            requests_max=self.requests_max, upstream=self.server.url, **self.files))
+            requests_max=self.requests_max, prefix=self.prefix,
+            upstream=self.server.url + ("/" if self.prefix else ""), **self.files))
         self.process = subprocess.Popen(["nginx", "-e", "stderr", "-p", self.folder, "-c", config],
                                         stdin=subprocess.DEVNULL)
         try:
@@ -81,6 +83,8 @@ class Http2Front:
         return self
 
     def __exit__(self, *_):
+        for worker in self._frozen:
+            os.kill(worker, signal.SIGKILL)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
@@ -88,6 +92,23 @@ class Http2Front:
             self.process.kill()
             self.process.wait()
         self._reserved.close()
+
+    def freeze(self):
+        """The connections that are there stay, and nothing comes by them any more: half open, as behind a
+        firewall that has forgotten them (1.18). New ones are served."""
+        self._frozen = self._workers()
+        for worker in self._frozen:
+            os.kill(worker, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while set(self._workers()) <= set(self._frozen):
+            if time.monotonic() > deadline:
+                raise TimeoutError("nginx has started no other worker")
+            time.sleep(0.02)
+
+    def _workers(self):
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True)
+        return [int(word) for word in found.stdout.split()]
 
     def _await_listening(self, seconds):
         deadline = time.monotonic() + seconds

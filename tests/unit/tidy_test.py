@@ -79,6 +79,8 @@ ATOMICS_ALLOWED = {
     "controlplane/runtime/tcp_connection.h": "one thread ends it for both",
     "controlplane/kubernetes/http.h": "stop flag of a reflector's thread, looked at by curl",
     "controlplane/kubernetes/http.cpp": "stop flag of a reflector's thread, looked at by curl",
+    "controlplane/kubernetes/credentials.h": "the same, looked at while a plugin is waited for",
+    "controlplane/kubernetes/credentials.cpp": "the same, looked at while a plugin is waited for",
     "controlplane/kubernetes/reflector.h": "that flag, and counters with one writer",
     "controlplane/kubernetes/leader_election.h": "stop flag of its requests",
     "controlplane/kubernetes/cluster_writer.h": "stop flag of its requests",

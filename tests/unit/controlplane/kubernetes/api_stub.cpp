@@ -71,8 +71,12 @@ void ApiStub::answer(const Asked& asked, httplib::Response& response) {
   }
   if (answer.stream) {
     response.set_chunked_content_provider(
-        kType, [this, stream = answer.stream](std::size_t, httplib::DataSink& sink) {
+        kType, [this, stream = answer.stream, breaks_off = answer.breaks_off](
+                   std::size_t, httplib::DataSink& sink) {
           const auto piece = stop_ ? std::nullopt : stream();
+          if (!piece && breaks_off) {
+            return false;
+          }
           if (!piece) {
             sink.done();
           } else if (piece->empty()) {

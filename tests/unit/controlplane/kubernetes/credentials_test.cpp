@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -319,6 +320,28 @@ TEST_F(Plugin, IsToldWhatItIsAskedFor) {
   EXPECT_EQ(info["apiVersion"], "client.authentication.k8s.io/v1");
   EXPECT_EQ(info["spec"]["interactive"], false);
   EXPECT_EQ(info["spec"]["cluster"]["server"], "https://10.0.0.1:6443");
+}
+
+TEST_F(Plugin, IsNotWaitedForWhenItIsTimeToStop) {
+  Credentials credentials(access_of("exec sleep 60\n"));
+  std::atomic<bool> stop{false};
+  std::vector<std::string> faults(2);  // of who runs it, and of who waits for that
+  std::vector<std::thread> threads;
+  for (std::string& fault : faults) {
+    threads.emplace_back([&] {
+      const auto present = credentials.present(stop);
+      fault = present ? "none" : present.error().message;
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto begun = std::chrono::steady_clock::now();
+  stop = true;
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(2));
+  std::sort(faults.begin(), faults.end());
+  EXPECT_EQ(faults, (std::vector<std::string>{who() + "stopped", "stopped"}));
 }
 
 TEST_F(Plugin, IsAskedByOneThreadForAll) {

@@ -135,6 +135,19 @@ TEST_F(HttpTest, AnAnswerThatBreaksOffIsAFault) {
   EXPECT_FALSE(response.is_silent);
 }
 
+// Of a proxy for several clusters (Rancher's). Nobody has told a name server of the name.
+TEST_F(HttpTest, AServerNameIsThatOfTheAddressAlsoWhereTheServerHasAPath) {
+  for (const char* server : {"https://127.0.0.1:1", "https://127.0.0.1:1/k8s/clusters/c-1",
+                             "https://[::1]:1/k8s/clusters/c-1"}) {
+    ClusterAccess access = access_;
+    access.server = server;
+    access.tls_server_name = "api.invalid";
+    HttpClient http(access, credentials_, stop_);
+    const std::string fault = http.send({.path = "/version"}).fault;
+    EXPECT_NE(fault.find("port 1 after"), std::string::npos) << fault;
+  }
+}
+
 TEST_F(HttpTest, AServerThatIsNotThereIsAFault) {
   access_.server = "http://127.0.0.1:1";
   const HttpResponse response = http_.send({.path = "/"});

@@ -38,6 +38,20 @@ Answer watch_of(const std::string& events) {
   return {.status = 200, .body = "", .stream = open_after(events)};
 }
 
+Answer cut_after(milliseconds time, const std::string& events) {
+  const auto until = std::make_shared<std::optional<Clock::time_point>>();
+  return {.status = 200,
+          .body = "",
+          .stream = [=]() -> std::optional<std::string> {
+            if (!*until) {
+              *until = Clock::now() + time;
+              return events;
+            }
+            return Clock::now() < **until ? std::optional(std::string()) : std::nullopt;
+          },
+          .breaks_off = true};
+}
+
 // What has been seen, as text: "[" and "]" around a list, then names, "-" before what went.
 class Seen final : public ObjectSink {
  public:
@@ -149,6 +163,21 @@ TEST_F(ReflectorTest, GoesOnFromTheLastEventOrBookmarkWhenAWatchEnds) {
   EXPECT_EQ(watches[2].query.at("resourceVersion"), "120");
   EXPECT_TRUE(sees("[ ] a"));
   EXPECT_LT(watches[2].at - watches[1].at, kAtOnce) << "a clean end is no failure";
+}
+
+// As by a proxy in between that cuts what rests, for ever.
+TEST_F(ReflectorTest, AWatchThatIsCutAfterAWhileGoesOnAtOnceAndOneThatIsCutAtOnceIsGivenAPause) {
+  constexpr milliseconds kLife{1'200};
+  watches_ = {cut_after(kLife, event("ADDED", "a", "100")), cut_after(kLife, ""),
+              cut_after(kLife, ""), cut_after(kLife / 10, "")};
+  start();
+  const auto watches = await(true, 5);
+  for (std::size_t i = 1; i < 4; ++i) {
+    EXPECT_LT(watches[i].at - watches[i - 1].at, kLife + kAtOnce) << i;
+  }
+  EXPECT_GE(watches[4].at - watches[3].at, kAtOnce);
+  EXPECT_EQ(watches[4].query.at("resourceVersion"), "100");
+  EXPECT_EQ(asked(false).size(), 1U);
 }
 
 TEST_F(ReflectorTest, WhatIsKnownStaysUntilAWholeListHasCome) {
