@@ -204,7 +204,8 @@ bool ClusterWriter::is_settled(const Service& service, const WantedStatus& wante
 }
 
 // A 403 for want of the right is for all of them; any other is an admission webhook's, about this
-// one. The words are the API server's own (apiserver, ForbiddenStatusError).
+// one. So is a 500 where a webhook cannot be called, which may be one of this namespace alone. The
+// words are the API server's own (apiserver, ForbiddenStatusError and ErrCallingWebhook).
 ClusterWriter::Written ClusterWriter::patch(const Service& service, const std::string& sub,
                                             const std::string& body, std::string* answer) {
   if (!may_write_()) {
@@ -228,11 +229,13 @@ ClusterWriter::Written ClusterWriter::patch(const Service& service, const std::s
                                       : response.fault);
   const bool lacks_right =
       response.status == 403 && response.body.find("cannot patch resource") != std::string::npos;
+  const bool is_webhooks =
+      response.status == 500 && response.body.find("failed calling webhook") != std::string::npos;
   const bool is_servers = response.status == 0 || response.status == 401 || lacks_right ||
                           response.status == 429 || response.status >= 500 ||
                           !response.fault.empty();
   retry_after_ = response.retry_after.value_or(std::chrono::seconds(0));
-  return is_servers ? Written::kRefusedNow : Written::kFailed;
+  return is_servers && !is_webhooks ? Written::kRefusedNow : Written::kFailed;
 }
 
 void ClusterWriter::tell(const Service& service, const std::string& type, const Finding& finding) {

@@ -99,17 +99,29 @@ void Controller::run() {
     }
     refresh_pools();
     free_held_back();
-    for (const ServiceName& name : names) {
+    for (const ServiceName* name : in_order(names)) {
       if (!still_leads()) {
         break;
       }
       if (Clock::now() < paused_until_) {
-        again(name, std::chrono::milliseconds(0));
+        again(*name, std::chrono::milliseconds(0));
       } else {
-        reconcile(name);
+        reconcile(*name);
       }
     }
   }
+}
+
+// Last those at which the server has failed: that may be their own matter, and holds up no other.
+std::vector<const ServiceName*> Controller::in_order(const Names& names) const {
+  std::vector<const ServiceName*> order;
+  order.reserve(names.size());
+  for (const ServiceName& name : names) {
+    order.push_back(&name);
+  }
+  std::partition(order.begin(), order.end(),
+                 [this](const ServiceName* name) { return !failed_at_.contains(*name); });
+  return order;
 }
 
 bool Controller::leads() const {
@@ -136,8 +148,8 @@ bool Controller::await_work(Names& names) {
     is_anew = lapsed_;
     if (!leads) {
       dirty_.clear();  // who takes over looks at all of them
-    } else if (led_ && !pauses) {
-      names.swap(dirty_);
+    } else if (led_ && Clock::now() >= paused_until_) {
+      names.swap(dirty_);  // with what is due, so that no one of these comes before all the others
     }
   }
   if (stop_) {
@@ -191,6 +203,7 @@ void Controller::take_over() {
     return;  // no gateway answers, so nobody knows which addresses there are
   }
   std::vector<ServiceName> names = state_.service_names();
+  std::vector<std::shared_ptr<const Service>> leaving;
   for (const ServiceName& name : names) {
     const ServiceView view = state_.view(name);
     if (view.service == nullptr) {
@@ -200,8 +213,11 @@ void Controller::take_over() {
       addresses_.adopt(*view.service);
       publish(name, addresses_.of(name), view.service->meta.uid);
     } else if (ClusterWriter::is_marked(*view.service, settings_.provider)) {
-      addresses_.adopt(*view.service);  // it goes: nobody else's until the gateways have let go
+      leaving.push_back(view.service);
     }
+  }
+  for (const auto& service : leaving) {
+    addresses_.adopt(*service);  // it goes: nobody else's until the gateways have let go
   }
   led_ = true;
   {
@@ -229,6 +245,7 @@ void Controller::step_down() {
   later_.clear();
   pending_.clear();
   leaving_.clear();
+  failed_at_.clear();
   delivered_.clear();
   outside_.addressed(state_.service_names());
 }
@@ -287,12 +304,16 @@ void Controller::again(const ServiceName& name, std::chrono::milliseconds in) {
 
 // After kMayNot nothing: whoever leads next looks at all of them.
 void Controller::after(ClusterWriter::Written written, const ServiceName& name) {
+  if (written != ClusterWriter::Written::kRefusedNow) {
+    failed_at_.erase(name);
+  }
   if (written == ClusterWriter::Written::kStale) {
     again(name, kAfterStale);
   } else if (written == ClusterWriter::Written::kFailed) {
     again(name, kAfterFailure);
   } else if (written == ClusterWriter::Written::kRefusedNow) {
     // The server's state, not the service's: everything waits, longer each time.
+    failed_at_.insert(name);
     paused_until_ = Clock::now() + backoff_.next(Clock::now(), writer_.retry_after());
     again(name, std::chrono::milliseconds(0));
   }

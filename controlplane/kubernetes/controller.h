@@ -81,6 +81,7 @@ class Controller {
   [[nodiscard]] bool still_leads() const;
   bool await_work(Names& names);
   void take_due(Names& names);
+  [[nodiscard]] std::vector<const ServiceName*> in_order(const Names& names) const;
   void take_over();
   void step_down();
   bool refresh_pools();
@@ -150,6 +151,7 @@ class Controller {
   Names pending_;  // wait for an address
   Backoff backoff_;
   Clock::time_point paused_until_{};
+  Names failed_at_;  // by the server, and not yet written
   absl::flat_hash_map<ServiceName, Clock::time_point> leaving_;               // since
   std::map<std::pair<IpAddress, ServiceName>, Clock::time_point> held_back_;  // since
   absl::flat_hash_map<ServiceName, std::set<std::pair<std::string, std::string>>> told_;

@@ -10,11 +10,13 @@ namespace sluice::kubernetes {
 namespace {
 
 constexpr std::chrono::seconds kModeEvery{10};
-// A gateway that is away cannot say that it serves a service no more.
-constexpr std::chrono::seconds kLeaveMax{60};
 
-// Of "203.0.113.10:80/TCP" or "[2001:db8::10]:80/TCP".
+// Of "203.0.113.10:80/TCP" or "[2001:db8::10]:80/TCP", or where it is of a pool, of the address
+// alone.
 std::optional<IpAddress> address_of(const std::string& frontend) {
+  if (const auto whole = parse_ip(frontend)) {
+    return whole;
+  }
   const std::size_t colon = frontend.rfind(':');
   std::string text = frontend.substr(0, colon);
   if (text.starts_with('[') && text.ends_with(']')) {
@@ -267,12 +269,12 @@ void Controller::tear_down(const Service& service) {
     }
     return;
   }
-  free_address(name);
   auto written = ClusterWriter::Written::kDone;
   if (!writer_.is_settled(service, {})) {
     written = writer_.set_status(service, {});
     again(name, kAfterStale);  // the mark goes when its change has come back, or there is none
   } else {
+    free_address(name);  // not before, as the next holder of the Lease believes the status
     written = writer_.unmark(service);
     if (written == ClusterWriter::Written::kDone) {
       leaving_.erase(name);
@@ -344,7 +346,7 @@ bool Controller::have_let_go(const ServiceName& name, Clock::time_point since,
   if (Clock::now() - since < settings_.release_delay) {
     return false;  // gateways that are not known here may be as late
   }
-  const bool waits = Clock::now() - since < kLeaveMax;
+  const bool waits = Clock::now() - since < settings_.leave_max;
   for (std::size_t i = 0; i < settings_.gateways.size(); ++i) {
     const auto answer = answers_.of(i, name);
     const bool serves = answer && (address ? answer->has_all({*address}) : !answer->vips.empty());
@@ -357,7 +359,7 @@ bool Controller::have_let_go(const ServiceName& name, Clock::time_point since,
 
 void Controller::tell_of_away(Clock::time_point since, const std::string& what) const {
   for (std::size_t i = 0; i < settings_.gateways.size(); ++i) {
-    if (Clock::now() - since >= kLeaveMax && outside_.is_away(i)) {
+    if (Clock::now() - since >= settings_.leave_max && outside_.is_away(i)) {
       spdlog::warn("{}: it is away, and {} let go without it", settings_.gateways[i], what);
     }
   }

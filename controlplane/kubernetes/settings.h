@@ -28,6 +28,9 @@ struct Settings {
   std::chrono::milliseconds node_health{5'000};  // how often nodes are asked; 0: never
   // How long a service that goes keeps its addresses at the least.
   std::chrono::milliseconds release_delay{0};
+  // How long it is waited for a gateway that is away, which cannot say that it serves a service no
+  // more. Not in the configuration.
+  std::chrono::milliseconds leave_max{60'000};
 };
 
 // The Lease of its adapters: in the namespace that is configured, or that of the access.

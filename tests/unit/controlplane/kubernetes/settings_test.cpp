@@ -47,6 +47,7 @@ TEST(Settings, WhatIsNotSaidHasItsDefault) {
   EXPECT_EQ(settings->translate.zone, "");
   EXPECT_FALSE(settings->routes_pods_by_nodes);
   EXPECT_EQ(settings->node_health, std::chrono::seconds(5));
+  EXPECT_EQ(settings->leave_max, std::chrono::seconds(60));
 }
 
 TEST(Settings, AllThatIsSaidIsTaken) {
