@@ -42,6 +42,8 @@ bool is_headless(const Service& service) {
          service.cluster_ips[0].empty();
 }
 
+constexpr const char* kNoAddress = "cluster addresses are not exposed and it has no other";
+
 // Ports that the gateway can serve; the others become errors of their own (2.5).
 std::vector<const ServicePort*> served_ports(const Service& service, Translation& made) {
   std::vector<const ServicePort*> ports;
@@ -153,6 +155,10 @@ class Translator {
     if (is_load_balancer(service_) || service_.type == "ExternalName") {
       vips_ = own_vips(service_, vips, made_.findings);
     }
+    if (!is_asked_for()) {
+      made_.why_not = kNoAddress;
+      return std::move(made_);
+    }
     ports_ = served_ports(service_, made_);
     if (ports_.empty()) {
       made_.why_not = "it has no port that this gateway serves";
@@ -184,6 +190,13 @@ class Translator {
   }
 
  private:
+  // Most services of a cluster are not: what could not be served of them is nobody's matter.
+  [[nodiscard]] bool is_asked_for() const {
+    return is_load_balancer(service_) || service_.type == "ExternalName" ||
+           settings_.expose_cluster_ips || !service_.external_ips.empty() ||
+           (settings_.expose_node_ports && service_.type == "NodePort");
+  }
+
   // Without VIPs a LoadBalancer is told as what it is besides: else the gateway would choose some.
   void set_type(v1::ServiceSpec& spec) {
     const bool node_ports = settings_.expose_node_ports && have_node_ports(ports_);
@@ -221,9 +234,8 @@ class Translator {
     }
     if (spec.load_balancer_ips().empty() && spec.external_ips().empty() &&
         spec.cluster_ips().empty() && spec.type() != "NodePort") {
-      made_.why_not = claim_of(service_, settings_) == Claim::kOurs
-                          ? "it has no address yet"
-                          : "cluster addresses are not exposed and it has no other";
+      made_.why_not =
+          claim_of(service_, settings_) == Claim::kOurs ? "it has no address yet" : kNoAddress;
       return false;
     }
     if (spec.type() != "ExternalName" && spec.cluster_ips().empty()) {

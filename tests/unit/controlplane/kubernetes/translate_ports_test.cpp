@@ -63,6 +63,17 @@ TEST(TranslatePorts, AreCarriedOver) {
       ports);
 }
 
+TEST(TranslatePorts, OfAServiceThatNobodyAskedForAreNobodysMatter) {
+  Cluster cluster;
+  cluster.become("ClusterIP");
+  cluster.service.ports.push_back({"s1ap", "SCTP", 36'412, 0, ""});
+  const Translation made = cluster.translated();
+  EXPECT_EQ(made.why_not, "cluster addresses are not exposed and it has no other");
+  EXPECT_TRUE(made.findings.empty());
+  cluster.settings.expose_cluster_ips = true;
+  EXPECT_EQ(cluster.translated().findings.size(), 1U);
+}
+
 TEST(TranslatePorts, ThatAreNotServedAreToldWithTheReason) {
   Cluster cluster;
   cluster.service.ports.push_back({"s1ap", "SCTP", 36'412, 30'412, ""});
