@@ -4,6 +4,7 @@
 #include "controlplane/kubernetes/doctor.h"
 #include "controlplane/kubernetes/http.h"
 
+#include <absl/time/time.h>
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
@@ -115,6 +116,20 @@ void examine_rights(HttpClient& http, const std::string& space, Report& report) 
   }
 }
 
+// A Lease whose holder is gone has its name until another takes it. Empty: it is renewed, or does
+// not say.
+std::string not_renewed_since(const Json& spec) {
+  const Json renewed = spec.value("renewTime", Json(""));
+  const Json seconds = spec.value("leaseDurationSeconds", Json(0));
+  absl::Time time;
+  if (!renewed.is_string() || !seconds.is_number_integer() ||
+      !absl::ParseTime(absl::RFC3339_full, renewed.get<std::string>(), &time, nullptr)) {
+    return {};
+  }
+  const bool is_over = absl::Now() - time > 2 * absl::Seconds(seconds.get<std::int64_t>());
+  return is_over ? renewed.get<std::string>() : std::string();
+}
+
 void examine_lease(HttpClient& http, const Settings& settings, const std::string& space,
                    Report& report) {
   const std::string name = lease_name_of(settings);
@@ -133,8 +148,15 @@ void examine_lease(HttpClient& http, const Settings& settings, const std::string
   const Json spec = lease.value("spec", Json::object());
   const Json holder = spec.is_object() ? spec.value("holderIdentity", Json("")) : Json("");
   const std::string who = holder.is_string() ? holder.get<std::string>() : std::string();
-  report.note(who.empty() ? "no adapter writes to the cluster at present"
-                          : "the adapter that writes to the cluster is " + who);
+  if (who.empty()) {
+    report.note("no adapter writes to the cluster at present");
+  } else if (const std::string since = not_renewed_since(spec); !since.empty()) {
+    report.warning("no adapter writes to the cluster: " + who +
+                   " was the last, and has not renewed its Lease since " + since +
+                   ", by this machine's clock; is it running?");
+  } else {
+    report.note("the adapter that writes to the cluster is " + who);
+  }
 }
 
 // Who else has a hand on a service that would be ours; empty: nobody.

@@ -16,6 +16,7 @@ from topology import VIP_V4, backend_v4
 POD = "10.244.1.5"  # of the node at backend 1, behind which only a route leads
 POD_CIDR = "10.244.1.0/24"
 NODE_PORT, HEALTH_PORT = 30080, 32080
+KUBE_PROXY_PORT = 10256
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,9 @@ http.server.HTTPServer(("", int(sys.argv[1])), Answer).serve_forever()
 """
 
 
-def healthy(network, number, code):
-    """What the node says at the service's health port, for as long as the process lives."""
-    return network.backends[number].spawn(sys.executable, "-c", HEALTH, HEALTH_PORT, code)
+def healthy(network, number, port, code):
+    """What the node says at a health port, for as long as the process lives."""
+    return network.backends[number].spawn(sys.executable, "-c", HEALTH, port, code)
 
 
 def test_pods_without_a_route_or_node_ports_are_told_and_served_once_the_gateway_has_a_route(
@@ -145,21 +146,25 @@ def test_pods_without_a_route_are_reached_by_node_ports_and_the_choice_is_told(n
     assert "node (" in shown(gateway, "-o", "wide")
 
 
-def test_a_node_whose_health_port_says_503_takes_no_new_flows_until_it_says_200(network, cluster, start, gateway):
+@pytest.mark.parametrize(("port", "spec"), [
+    (HEALTH_PORT, {"externalTrafficPolicy": "Local", "healthCheckNodePort": HEALTH_PORT}),
+    (KUBE_PROXY_PORT, {})], ids=["the service's", "kube-proxy's"])
+def test_a_node_whose_health_port_says_503_takes_no_new_flows_until_it_says_200(
+        network, cluster, start, gateway, port, spec):
     start(node_health_interval="1s")
-    answers = {1: healthy(network, 1, 200), 2: healthy(network, 2, 200)}
+    answers = {1: healthy(network, 1, port, 200), 2: healthy(network, 2, port, 200)}
     try:
-        with_node_ports(cluster, externalTrafficPolicy="Local", healthCheckNodePort=HEALTH_PORT)
+        with_node_ports(cluster, **spec)
         both = {f"{backend_v4(n)}:{NODE_PORT}": "active" for n in (1, 2)}
         await_backends(gateway, "web", both)
         answers[2].terminate()
         answers[2].wait()
-        answers[2] = healthy(network, 2, 503)
+        answers[2] = healthy(network, 2, port, 503)
         await_backends(gateway, "web", both | {f"{backend_v4(2)}:{NODE_PORT}": "draining"})
         assert set(curl_many(network.client, url(VIP_V4), 10)) == {"node1"}
         answers[2].terminate()
         answers[2].wait()
-        answers[2] = healthy(network, 2, 200)
+        answers[2] = healthy(network, 2, port, 200)
         await_backends(gateway, "web", both)
     finally:
         for process in answers.values():

@@ -194,6 +194,12 @@ def test_the_holder_of_the_lease_is_named(network, cluster, doctor, gateway, tmp
     with Adapter(tmp_path / "running", [gateway], cluster.kubeconfig()):
         wait_until(lambda: cluster.all("coordination.k8s.io"), 10, "a lease")
         assert found(doctor(), "note", "the adapter that writes to the cluster is")
+    assert found(doctor(), "note", "no adapter writes to the cluster at present")
+    lease, = cluster.all("coordination.k8s.io")
+    del lease["metadata"]["resourceVersion"]
+    lease["spec"] |= {"holderIdentity": "killed", "renewTime": "2026-01-01T00:00:00.000000Z"}
+    cluster.put("leases", lease)
+    assert found(doctor(), "WARN", "killed was the last")
 
 
 def test_a_gateway_that_drains_is_warned_of(doctor, gateway):

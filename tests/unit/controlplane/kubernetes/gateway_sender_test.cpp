@@ -165,6 +165,41 @@ TEST_F(GatewaySenderTest, ManyChangesGoInWritesOfAThousandServices) {
   EXPECT_EQ(applied[3].upsert_size(), 500);
 }
 
+TEST_F(GatewaySenderTest, LargeChangesGoInWritesOfEightMebibytes) {
+  start_in_step();
+  std::vector<std::string> names;
+  Forms forms;
+  for (int i = 0; i < 20; ++i) {
+    names.push_back("s" + std::to_string(i));
+    forms[names.back()] = std::string(std::size_t{1} << 20, 'x');
+    prepare(names.back(), forms[names.back()]);
+  }
+  tell(names);
+  ASSERT_TRUE(await_forms(forms));
+  const auto applied = gateway_->applied();
+  ASSERT_EQ(applied.size(), 4U);
+  EXPECT_EQ(applied[1].upsert_size(), 8);
+  EXPECT_EQ(applied[2].upsert_size(), 8);
+  EXPECT_EQ(applied[3].upsert_size(), 4);
+}
+
+// Of 64 MiB, and some is left for what is around the services.
+TEST_F(GatewaySenderTest, AProviderThatIsTooLargeForOneMessageIsReplacedInParts) {
+  gateway_->put(service_message("old", "1"));
+  Forms forms;
+  for (int i = 0; i < 61; ++i) {
+    const std::string name = "s" + std::to_string(i);
+    forms[name] = std::string(std::size_t{1} << 20, 'x');
+    prepare(name, forms[name]);
+  }
+  start();
+  ASSERT_TRUE(await_forms(forms));
+  for (const v1::ApplyRequest& request : gateway_->applied()) {
+    EXPECT_FALSE(request.replace());
+    EXPECT_LE(request.upsert_size(), 8);
+  }
+}
+
 TEST_F(GatewaySenderTest, ItEndsAtOnceWhenNothingIsUnderWay) {
   settings_.poll = kNever;
   start_in_step();
