@@ -99,6 +99,25 @@ std::vector<std::size_t> gone_already(const client::Error& error, const Batch& b
   return places_in(error, "delete", batch.gone.size());
 }
 
+// Of a quota it is not this VIP that is too many.
+std::string refused_vip_of(const client::Error& error, std::size_t place,
+                           const v1::Service& service) {
+  if (error.code != grpc::StatusCode::ALREADY_EXISTS &&
+      error.code != grpc::StatusCode::INVALID_ARGUMENT) {
+    return {};
+  }
+  const auto& vips = service.spec().load_balancer_ips();
+  const std::string field = "upsert[" + std::to_string(place) + "].spec.loadBalancerIPs[";
+  for (const client::FieldViolation& violation : error.violations) {
+    for (int i = 0; i < vips.size(); ++i) {
+      if (violation.field == field + std::to_string(i) + "]") {
+        return vips[i];
+      }
+    }
+  }
+  return {};
+}
+
 std::string refusal_of(const client::Error& error, std::size_t place) {
   const std::string prefix = "upsert[" + std::to_string(place) + "].";
   for (const client::FieldViolation& violation : error.violations) {

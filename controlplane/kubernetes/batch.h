@@ -47,5 +47,8 @@ struct Batch {
 [[nodiscard]] std::vector<std::size_t> gone_already(const client::Error& error, const Batch& batch);
 // What the answer says of the upsert at `place`; never empty.
 [[nodiscard]] std::string refusal_of(const client::Error& error, std::size_t place);
+// The VIP of the upsert at `place` that the answer says is not to be had; empty: none.
+[[nodiscard]] std::string refused_vip_of(const client::Error& error, std::size_t place,
+                                         const v1::Service& service);
 
 }  // namespace sluice::kubernetes

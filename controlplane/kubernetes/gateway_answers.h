@@ -20,7 +20,7 @@ class GatewayAnswers {
   struct Answer {
     std::vector<std::string> vips;  // it is served at these, a refused one in its last good form
     std::string refusal;            // why it is not as it should be; empty: it is
-    std::string resource;           // that somebody else has
+    std::string resource;           // as Sent's
     std::string owner;
     [[nodiscard]] bool has_all(const std::vector<IpAddress>& vips) const;
     bool operator==(const Answer&) const = default;

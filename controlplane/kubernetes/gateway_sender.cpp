@@ -295,7 +295,9 @@ void GatewaySender::drop(Batch& batch, const std::vector<std::size_t>& places,
     Sent refused{.name = upsert.name, .refusal = refusal_of(error, *place)};
     spdlog::warn("{}: {} is refused: {}", settings_.gateway, to_string(refused.name),
                  refused.refusal);
-    if (error.code == grpc::StatusCode::ALREADY_EXISTS && !error.resources.empty()) {
+    refused.resource = refused_vip_of(error, *place, upsert.service);
+    if (error.code == grpc::StatusCode::ALREADY_EXISTS && !error.resources.empty() &&
+        (refused.resource.empty() || refused.resource == error.resources[0].name)) {
       refused.resource = error.resources[0].name;
       refused.owner = error.resources[0].owner;
     }

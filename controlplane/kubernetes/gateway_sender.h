@@ -51,8 +51,8 @@ struct Sent {
   ServiceName name;
   bool served = false;     // it is there in its present form; false: it is not there, or refused
   std::string refusal{};   // why the gateway did not take it; empty: it did as it was told
-  std::string resource{};  // with ALREADY_EXISTS: the frontend
-  std::string owner{};     // and who has it: "PROVIDER: NAMESPACE/NAME"
+  std::string resource{};  // the frontend, or the VIP, that is not to be had; empty: none is named
+  std::string owner{};     // "PROVIDER: NAMESPACE/NAME", where the gateway says who has it
   std::vector<std::string> vips{};  // with which it is served
 };
 

@@ -8,7 +8,7 @@ import pytest
 
 from cluster import PROVIDER, Adapter, await_backends, backends_of, services_of
 from gateway import service
-from kubernetes_lab import (FINALIZER, OVERLAYS, adapter, await_ingress, cluster, events, gateway,  # noqa: F401
+from kubernetes_lab import (FINALIZER, HOST, OVERLAYS, adapter, await_ingress, cluster, events, gateway,  # noqa: F401
                             ingress, lease_namespace, network, rights, serve, servers)
 from load import Wrk, curl_many, failures, url
 from namespaces import wait_until
@@ -145,11 +145,28 @@ def test_services_share_an_address_by_a_key_when_their_ports_differ(network, clu
     assert set(curl_many(network.client, url(VIP_V4, 8080), 3)) == {"backend3"}
 
 
-def test_an_address_that_somebody_else_has_at_the_gateway_is_passed_over(cluster, adapter, gateway):
-    gateway.apply(service("mine", [VIP_V4], [("http", "TCP", 80, 80)], [backend_v4(1)]))
-    serve(cluster)
-    await_ingress(cluster, "web", ["203.0.113.11"], seconds=15)
+@pytest.mark.parametrize(("family", "taken", "following"), [
+    ("IPv4", VIP_V4, "203.0.113.11"), ("IPv6", VIP_V6, "2001:db8:113::11")])
+def test_an_address_that_somebody_else_has_at_the_gateway_is_passed_over(
+        cluster, adapter, gateway, family, taken, following):
+    gateway.apply(service("mine", [taken], [("http", "TCP", 80, 80)], [backend_v4(1), backend_v6(1)]))
+    serve(cluster, ipFamilies=[family])
+    await_ingress(cluster, "web", [following], seconds=15)
     gateway.clear()
+
+
+def test_an_address_of_the_gateway_itself_in_a_pool_is_passed_over(cluster, adapter, gateway):
+    before = gateway.config["address_pools"]
+    gateway.stop()
+    gateway.config["address_pools"] = [{"name": "edge", "addresses": [f"{HOST}/32", f"{VIP_V4}/32"]}]
+    gateway.start()
+    try:
+        serve(cluster)
+        await_ingress(cluster, "web", [VIP_V4], seconds=30)
+    finally:
+        gateway.stop()
+        gateway.config["address_pools"] = before
+        gateway.start()
 
 
 def test_a_bad_annotation_is_told_and_the_rest_of_the_service_works(cluster, adapter):

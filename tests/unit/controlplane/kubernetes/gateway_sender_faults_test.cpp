@@ -43,6 +43,50 @@ TEST_F(GatewaySenderTest, ARefusedServiceIsLeftOutAndTheOthersGetThrough) {
   EXPECT_TRUE(await([this] { return counts().in_step; }));
 }
 
+// By which it can be passed over. Of several the gateway names the owner of the first alone, and of
+// what is over a quota no address is at fault.
+TEST_F(GatewaySenderTest, AVipThatIsNotToBeHadIsNamedForEachService) {
+  settings_.fold = milliseconds(100);
+  settings_.again = kNever;
+  start_in_step();
+  std::atomic<grpc::StatusCode> code{grpc::StatusCode::INVALID_ARGUMENT};
+  gateway_->set_verdict([&](const v1::ApplyRequest& request) {
+    grpc::Status refused;
+    google::rpc::BadRequest faults;
+    google::rpc::ResourceInfo first;
+    for (int i = 0; i < request.upsert_size(); ++i) {
+      auto* fault = faults.add_field_violations();
+      fault->set_field("upsert[" + std::to_string(i) + "].spec.loadBalancerIPs[0]");
+      fault->set_description("taken");
+    }
+    if (code == grpc::StatusCode::ALREADY_EXISTS) {
+      first.set_resource_name(request.upsert(0).spec().load_balancer_ips(0));
+      first.set_owner("cluster-b: default/web");
+    }
+    return request.upsert_size() == 0 ? grpc::Status::OK : status_of(code, "taken", faults, first);
+  });
+  const std::string taken = "refused: spec.loadBalancerIPs[0]: taken";
+  for (const char* name : {"a", "bb"}) {
+    want(name, "1");
+  }
+  EXPECT_TRUE(await_report("a", taken + " (192.0.2.1 of )"));
+  EXPECT_TRUE(await_report("bb", taken + " (192.0.2.2 of )"));
+  code = grpc::StatusCode::ALREADY_EXISTS;
+  for (const char* name : {"ccc", "dddd"}) {
+    want(name, "1");
+  }
+  ASSERT_TRUE(
+      await([&] { return !last_report_of("ccc").empty() && !last_report_of("dddd").empty(); }));
+  const std::string both = last_report_of("ccc") + last_report_of("dddd");
+  EXPECT_NE(both.find("(192.0.2.3 of "), std::string::npos) << both;
+  EXPECT_NE(both.find("(192.0.2.4 of "), std::string::npos) << both;
+  EXPECT_EQ(both.find("cluster-b"), both.rfind("cluster-b")) << both;
+  EXPECT_NE(both.find("cluster-b"), std::string::npos) << both;
+  code = grpc::StatusCode::FAILED_PRECONDITION;
+  want("eeeee", "1");
+  EXPECT_TRUE(await_report("eeeee", taken));
+}
+
 TEST_F(GatewaySenderTest, AWriteOfWhichAllIsRefusedIsNone) {
   settings_.again = kNever;
   start_in_step();
