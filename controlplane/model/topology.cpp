@@ -2,7 +2,6 @@
 #include "controlplane/model/topology.h"
 
 #include <algorithm>
-#include <map>
 #include <span>
 #include <utility>
 
@@ -282,13 +281,17 @@ std::vector<Route> Topology::compile_routes() const {
 }
 
 std::vector<IpPrefix> Topology::destinations() const {
-  std::map<IpPrefix, bool> first;  // of a prefix; in order, a wider one before those within it
+  std::vector<Reach> all;
   for (const Route& route : compile_routes()) {
     if (route.kind != Route::Kind::kHost && route.prefix.length != 0) {
-      first.emplace(route.prefix, route.kind != Route::Kind::kBlackhole);
+      all.emplace_back(route.prefix, route.kind != Route::Kind::kBlackhole);
     }
   }
-  const std::vector<Reach> all(first.begin(), first.end());
+  // A wider one before those within it, and of each prefix the first.
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Reach& a, const Reach& b) { return a.first < b.first; });
+  const auto same = [](const Reach& a, const Reach& b) { return a.first == b.first; };
+  all.erase(std::unique(all.begin(), all.end(), same), all.end());
   std::vector<IpPrefix> found;
   for (auto at = all.begin(); at != all.end();) {
     const auto end = std::find_if(at + 1, all.end(), [&](const Reach& other) {
