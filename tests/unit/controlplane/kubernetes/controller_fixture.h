@@ -182,6 +182,14 @@ class ControllerTest : public ::testing::Test {
               {"ipFamilies", {"IPv4"}},
               {"ports", {{{"port", 80}, {"protocol", "TCP"}}}}}}};
   }
+  // One that this provider has given kVip.
+  static Json assigned(const std::string& name) {
+    Json object = balancer(name);
+    object["metadata"]["finalizers"] = {kFinalizer};
+    object["metadata"]["annotations"][kProviderAnnotation] = "east";
+    object["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
+    return object;
+  }
   void put_service(Json object) {
     server_.with([&] { put(object); });
   }
@@ -224,6 +232,18 @@ class ControllerTest : public ::testing::Test {
     put_service(balancer("web"));
     begin();
     ASSERT_TRUE(within(kSoon, [this] { return vips_of("web") == " 203.0.113.10"; }));
+  }
+  // "web" is marked, served at `kVip`, and its status says so.
+  void begin_served() {
+    put_service(balancer("web"));
+    begin();
+    expect("mark web, gateway web 203.0.113.10");
+    serve("web", {kVip});
+    expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  }
+  void remove(const std::string& name) {
+    change(name,
+           [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
   }
   void serve(const std::string& name, const std::vector<std::string>& vips,
              std::size_t gateway = 0) {

@@ -9,11 +9,8 @@ namespace {
 // The gateways may not have let go of it yet.
 TEST_F(ControllerTest, WhoTakesOverGivesAnAddressToNoOtherWhileItsServiceGoes) {
   server_.with([this] { pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"})}}; });
-  Json leaving = balancer("web");
-  leaving["metadata"]["finalizers"] = {kFinalizer};
-  leaving["metadata"]["annotations"][kProviderAnnotation] = "east";
+  Json leaving = assigned("web");
   leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
-  leaving["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
   put_service(leaving);
   put_service(balancer("next"));
   in_step_ = false;
@@ -26,10 +23,7 @@ TEST_F(ControllerTest, WhoTakesOverGivesAnAddressToNoOtherWhileItsServiceGoes) {
 
 // Both statuses show it, as where the one that goes could not be written.
 TEST_F(ControllerTest, WhoTakesOverLeavesAnAddressToTheOneThatStays) {
-  Json object = balancer("stays");
-  object["metadata"]["finalizers"] = {kFinalizer};
-  object["metadata"]["annotations"] = {{"sluice.dev/provider", "east"}};
-  object["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
+  Json object = assigned("stays");
   put_service(object);
   object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
   for (int i = 0; i < 8; ++i) {  // one of which would come first by chance, nearly always

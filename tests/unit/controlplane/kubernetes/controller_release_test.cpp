@@ -8,16 +8,11 @@ namespace {
 
 TEST_F(ControllerTest, DeletesInTheOrderAddressStatusMarkAndFreesTheAddressForOneThatWaits) {
   server_.with([this] { pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"})}}; });
-  put_service(balancer("web"));
-  begin();
-  expect("mark web, gateway web 203.0.113.10");
-  serve("web", {kVip});
-  expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  begin_served();
   put_service(balancer("next"));
   EXPECT_TRUE(was_told("AddressPending about next"));
   server_.with([this] { log_.clear(); });
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   expect_only("gateway web");  // not before the gateway has let go of it
   serve_no_more("web");
   ASSERT_TRUE(within(kSoon, [this] {
@@ -32,19 +27,14 @@ TEST_F(ControllerTest, DeletesInTheOrderAddressStatusMarkAndFreesTheAddressForOn
 // Who leads next believes the status, and clients in the cluster do.
 TEST_F(ControllerTest, AnAddressThatAStatusShowsIsNobodyElses) {
   server_.with([this] { pools_ = {{pool("main", {"203.0.113.10-203.0.113.10"})}}; });
-  put_service(balancer("web"));
-  begin();
-  expect("mark web, gateway web 203.0.113.10");
-  serve("web", {kVip});
-  expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  begin_served();
   put_service(balancer("next"));
   EXPECT_TRUE(was_told("AddressPending about next"));
   server_.with([this] {
     refusal_ = {403, R"({"message":"admission webhook \"x\" denied the request"})"};
     refused_ = "web";
   });
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   serve_no_more("web");
   ASSERT_TRUE(within(kSoon, [this] { return log().find("403") != std::string::npos; }));
   std::this_thread::sleep_for(kAWhile);
@@ -60,8 +50,7 @@ TEST_F(ControllerTest, WaitsForAGatewayThatIsOutOfStepBeforeItLetsGo) {
   expect("mark web, gateway web 203.0.113.10");
   server_.with([this] { log_.clear(); });
   in_step_ = false;
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   expect_only("gateway web");
   in_step_ = true;
   expect("gateway web, unmark web");
@@ -74,23 +63,17 @@ TEST_F(ControllerTest, KeepsFinalizerAndAddressForTheReleaseDelayThoughItsGatewa
   begin();
   expect("mark web, gateway web 203.0.113.10");
   const auto begun = Clock::now();
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   expect("mark web, gateway web 203.0.113.10, gateway web, unmark web");
   EXPECT_GE(Clock::now() - begun, milliseconds(2'000));
 }
 
 TEST_F(ControllerTest, LetsGoWithoutAGatewayThatIsAwayForLongAndNotWithoutOneThatIsBusy) {
   set_up({}, kAWhile / 2);
-  put_service(balancer("web"));
-  begin();
-  expect("mark web, gateway web 203.0.113.10");
-  serve("web", {kVip});
-  expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  begin_served();
   server_.with([this] { log_.clear(); });
   in_step_ = false;
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   expect_only("gateway web");
   is_away_ = true;
   expect("gateway web, status web, unmark web");
@@ -104,8 +87,7 @@ TEST_F(ControllerTest, WaitsForAGatewayThatIsAwayAsLongAsItMayTake) {
   in_step_ = false;
   is_away_ = true;
   const auto begun = Clock::now();
-  change("web",
-         [](Json& object) { object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"; });
+  remove("web");
   expect("mark web, gateway web 203.0.113.10, gateway web, unmark web");
   EXPECT_GE(Clock::now() - begun, milliseconds(2'000));
 }
@@ -159,21 +141,13 @@ TEST_F(ControllerTest, TheAddressOfAServiceThatHasVanishedIsFreeOnceTheGatewaysH
 }
 
 TEST_F(ControllerTest, AGatewayThatIsAwayTakesNoAddressBack) {
-  Json object = balancer("web");
-  object["metadata"]["finalizers"] = {kFinalizer};
-  object["metadata"]["annotations"] = {{"sluice.dev/provider", "east"}};
-  object["status"]["loadBalancer"]["ingress"] = {{{"ip", kVip}, {"ipMode", "VIP"}}};
-  put_service(object);
+  put_service(assigned("web"));
   begin();
   expect_only("gateway web 203.0.113.10");
 }
 
 TEST_F(ControllerTest, AChangeOfTypeFreesTheAddressAndTakesTheMarkAway) {
-  put_service(balancer("web"));
-  begin();
-  expect("mark web, gateway web 203.0.113.10");
-  serve("web", {kVip});
-  expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  begin_served();
   server_.with([this] { log_.clear(); });
   change("web", [](Json& object) {  // the API server clears the rest (2.1)
     object["spec"]["type"] = "ClusterIP";

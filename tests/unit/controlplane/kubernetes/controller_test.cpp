@@ -49,11 +49,7 @@ TEST_F(ControllerTest, ASlicesAbsenceIsNoChangeOfDelivery) {
 }
 
 TEST_F(ControllerTest, AServiceThatIsServedNoMoreForWhatItSaysLosesItsStatusAndSaysWhy) {
-  put_service(balancer("web"));
-  begin();
-  expect("mark web, gateway web 203.0.113.10");
-  serve("web", {kVip});
-  expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10");
+  begin_served();
   change("web", [](Json& object) { object["spec"]["ports"][0]["protocol"] = "SCTP"; });
   serve_no_more("web");
   expect("mark web, gateway web 203.0.113.10, status web 203.0.113.10, status web");
