@@ -8,6 +8,7 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 #include <chrono>
@@ -183,6 +184,7 @@ Seen Traffic::stop() {
 
 void Traffic::run() {
   stay_on(plan_.cpu);
+  rte_thread_register();  // an lcore's number, and with it a cache of its own in the mempool
   seen_ = {};
   window_ = {};
   delay_before_ = delay_of(plan_.lcore_schedstat);
@@ -213,6 +215,7 @@ void Traffic::run() {
   while (std::chrono::steady_clock::now() < last) {
     receive(0, false);
   }
+  rte_thread_unregister();
 }
 
 void Traffic::tick(bool probe) {

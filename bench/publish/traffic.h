@@ -33,7 +33,7 @@ class Traffic {
  public:
   static constexpr std::uint32_t kTickUs = 500;
   static constexpr std::uint32_t kPerTick = 500;  // 1 Mpps
-  static constexpr std::uint32_t kProbeEvery = 4;
+  static constexpr std::uint32_t kProbeEvery = 20;
   static constexpr std::uint32_t kWindowTicks = 200;  // 100 ms
 
   struct Plan {
