@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sluice-pktgen and the gateway over memif: every packet there and back, judged whole."""
+"""sluice-pktgen and the gateway over memif and virtio-user: every packet there and back, judged whole."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from gateway import LCORES, ROOT
+from hugepages import reserved_hugepages
 from memif import Run, SetUp, linked
 from namespaces import run
 
@@ -18,6 +19,7 @@ SMALL = {"flows": 500, "lcores": tuple(range(LCORES)), "idle_sleep": "100us",
 BOTH_WAYS = ("--replies", "--verify", "--rate", "20k", "--duration", "0.5", "--open-rate", "20k")
 
 
+BOTH_ENDS_PAGES = 512  # of 2 MiB: SetUp's memory twice, and some that EAL takes at once
 PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 
 
@@ -58,6 +60,15 @@ def test_new_flows_and_mixed_sizes_come_through_too(lab, protocol, words):
     # may be different lcores', which owe each other no order.
     all_came_back_right(one_trial(lab, set_up, "--flows", 500, *words),
                         in_order=LCORES == 1 or "--new-flows" not in words)
+
+
+@pytest.mark.parametrize("hugepages", [False, True], ids=["pages", "hugepages"])
+def test_virtio_user_brings_each_packet_to_a_vhost_end_and_back(lab, hugepages):
+    if hugepages and not os.access(PAGES, os.W_OK):
+        pytest.skip("hugepages cannot be reserved here")
+    set_up = SetUp(link="vhost", ring_log2=10, hugepages=hugepages, **SMALL | {"lcores": (0,)})
+    with reserved_hugepages(BOTH_ENDS_PAGES if hugepages else 0):
+        all_came_back_right(one_trial(lab, set_up))
 
 
 @pytest.mark.skipif(not os.access(PAGES, os.W_OK) or (os.cpu_count() or 1) < 2,

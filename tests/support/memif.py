@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sluiced and sluice-pktgen with two memif ports between them: no card and no kernel in the way.
+"""sluiced and sluice-pktgen with two memif ports, or virtio-user's, between them: no card and no
+kernel in the way.
 
     sluice-pktgen   clients  198.18.0.1 ...        2001:2::1 ...
                     backends 10.10.1.1 ...         2001:db8:10::1:1 ...
@@ -46,12 +47,17 @@ class SetUp:
     ring_log2: int = 12       # packets of each memif ring: a busy machine makes both ends wait
     idle_sleep: str = "0s"
     idle_wait: str = ""       # the default
+    link: str = "memif"       # or vhost: virtio-user is the gateway's end
 
     def backend(self, number):
         return str(ipaddress.ip_address(FIRST_BACKEND[self.version]) + number)
 
 
 def device(number, role, directory, set_up):
+    if set_up.link == "vhost":
+        path = f"{directory}/vhost{number}.sock"
+        return (f"net_vhost{number},iface={path},queues=1" if role == "server" else
+                f"net_virtio_user{number},path={path},queues=1,queue_size={1 << set_up.ring_log2}")
     return (f"net_memif{number},role={role},id={number},socket={directory}/memif.sock,"
             f"socket-abstract=no,rsize={set_up.ring_log2}")
 
@@ -63,6 +69,8 @@ def config(directory, set_up):
     mac = f",mac={GATEWAY_MAC}"
     return {
         "dataplane": {
+            # As in deploy/examples/sluiced-virtio-user.yaml.
+            "eal_arguments": ["--single-file-segments"] if set_up.link == "vhost" else [],
             "lcores": list(set_up.lcores), "memory": f"{set_up.memory_mib * len(set_up.lcores)}MiB",
             "no_hugepages": not set_up.hugepages, "idle_sleep": set_up.idle_sleep,
             "idle_wait": set_up.idle_wait,
