@@ -20,19 +20,24 @@ Counts count(const TargetsByAddress& pods, const std::set<Family>& families) {
   return counts;
 }
 
-// The addresses of endpoints that a gateway would use now, in their order.
-std::vector<IpAddress> used(const TargetsByAddress& pods, const std::set<Family>& families) {
+// The addresses of endpoints that a gateway would use now, in their order; of all when it would use
+// none: those have flows yet, or are about to be used.
+std::vector<IpAddress> wanted(const TargetsByAddress& pods, const std::set<Family>& families) {
   const Counts counts = count(pods, families);
-  std::vector<IpAddress> addresses;
+  std::vector<IpAddress> all;
+  std::vector<IpAddress> used;
   for (const auto& [address, targets] : pods) {
-    if (families.contains(address.family) &&
-        std::any_of(targets.begin(), targets.end(), [&, family = address.family](const auto& each) {
+    if (!families.contains(address.family)) {
+      continue;
+    }
+    all.push_back(address);
+    if (std::any_of(targets.begin(), targets.end(), [&, family = address.family](const auto& each) {
           return counts.at({family, each.first.port}).uses(*each.second);
         })) {
-      addresses.push_back(address);
+      used.push_back(address);
     }
   }
-  return addresses;
+  return used.empty() ? all : used;
 }
 
 // A reason holds while endpoints come and go, so none of them is in it: with nodes behind it a
@@ -78,9 +83,9 @@ DeliveryChoice choose_delivery(const DeliveryInput& input, const TargetsByAddres
   if (input.routes == nullptr) {
     return {Delivery::kEndpoint, Why::kRoutesUnknown, "the gateway has not told its routes", {}};
   }
-  const std::vector<IpAddress> addresses = used(pods, input.families);
+  const std::vector<IpAddress> addresses = wanted(pods, input.families);
   if (addresses.empty()) {
-    return {Delivery::kEndpoint, Why::kNoEndpoints, "it has no usable endpoint", {}};
+    return {Delivery::kEndpoint, Why::kNoEndpoints, "it has no endpoint", {}};
   }
   return by_routes(input, addresses);
 }

@@ -33,10 +33,16 @@ CountsOf count(const TargetsByAddress& pods) {
   return counts;
 }
 
-// What a node gets of what comes to one port; with a weight of 0, nothing.
+// What a node gets of what comes to one port.
 struct Share {
-  std::uint32_t weight = 0;
-  bool is_draining = false;
+  enum class Kind : std::uint8_t {
+    kNone,
+    kUnready,   // its endpoints are there and none is usable: flows that it has go on
+    kDraining,  // likewise, and new ones when there is nobody else
+    kReady,
+  };
+  Kind kind = Kind::kNone;
+  std::uint32_t weight = 1;
   friend auto operator<=>(const Share&, const Share&) = default;
 };
 
@@ -80,7 +86,7 @@ bool says_down(const NodeHealth* health, const std::string& node, const Service&
 }
 
 // Weights end at 100; more endpoints than that are scaled for all nodes alike, so that each keeps
-// its part. One that has any keeps at least the least weight there is.
+// its part, and one that has any the least weight there is.
 void scale(std::vector<Hop>& hops, Family family, std::size_t port) {
   std::uint64_t most = 0;
   for (const Hop& hop : hops) {
@@ -92,11 +98,22 @@ void scale(std::vector<Hop>& hops, Family family, std::size_t port) {
   }
   for (Hop& hop : hops) {
     std::uint32_t& weight = hop.shares[port].weight;
-    if (hop.address.family == family && weight != 0) {
+    if (hop.address.family == family) {
       weight = static_cast<std::uint32_t>(
           std::max<std::uint64_t>((weight * std::uint64_t{kWeightMax} + most / 2) / most, 1));
     }
   }
+}
+
+// `here`: endpoints on the node, `all`: everywhere.
+Share share_of(const Count& here, const Count& all, bool is_local, bool is_down) {
+  // Whichever node it is, with Cluster its proxy chooses among all endpoints.
+  const Count& count = is_local ? here : all;
+  if (count.usable() == 0) {
+    return {count.all == 0 ? Share::Kind::kNone : Share::Kind::kUnready};
+  }
+  const bool drains = is_down || (is_local && here.ready == 0);
+  return {drains ? Share::Kind::kDraining : Share::Kind::kReady, is_local ? here.usable() : 1};
 }
 
 void share(const CountsOf& counts, bool is_local, const std::set<std::string>& down,
@@ -109,9 +126,7 @@ void share(const CountsOf& counts, bool is_local, const std::set<std::string>& d
       }
       const auto at = of.by_node.find(hop.node);
       const Count here = at == of.by_node.end() ? Count{} : at->second;
-      // Whichever node it is, with Cluster its proxy chooses among all endpoints.
-      hop.shares[port] = {is_local ? here.usable() : std::min(of.all.usable(), 1U),
-                          (is_local && here.ready == 0) || down.contains(hop.node)};
+      hop.shares[port] = share_of(here, of.all, is_local, down.contains(hop.node));
     }
     scale(hops, key.first, port);
   }
@@ -120,7 +135,7 @@ void share(const CountsOf& counts, bool is_local, const std::set<std::string>& d
 // One endpoint for the ports that have a share in common.
 void add_node(const Hop& hop, bool is_local, v1::ServiceSpec& spec) {
   for (const Share& share : std::set<Share>(hop.shares.begin(), hop.shares.end())) {
-    if (share.weight == 0) {
+    if (share.kind == Share::Kind::kNone) {
       continue;
     }
     v1::Endpoint& made = *spec.add_endpoints();
@@ -129,10 +144,11 @@ void add_node(const Hop& hop, bool is_local, v1::ServiceSpec& spec) {
     if (is_local) {
       made.set_weight(share.weight);
     }
-    if (share.is_draining) {
+    if (share.kind != Share::Kind::kReady) {
+      const bool drains = share.kind == Share::Kind::kDraining;
       made.mutable_conditions()->set_ready(false);
-      made.mutable_conditions()->set_serving(true);
-      made.mutable_conditions()->set_terminating(true);
+      made.mutable_conditions()->set_serving(drains);
+      made.mutable_conditions()->set_terminating(drains);
     }
     for (int i = 0; i < spec.ports_size(); ++i) {
       if (hop.shares[static_cast<std::size_t>(i)] != share) {
@@ -167,7 +183,11 @@ void add_nodes(const Service& service, const TargetsByAddress& pods, const Nodes
   }
   const bool any_usable = std::any_of(
       counts.begin(), counts.end(), [](const auto& each) { return each.second.all.usable() != 0; });
-  if (is_local && any_usable && spec.endpoints().empty()) {
+  const bool any_allowed = std::any_of(hops.begin(), hops.end(), [](const Hop& hop) {
+    return std::any_of(hop.shares.begin(), hop.shares.end(),
+                       [](const Share& share) { return share.kind > Share::Kind::kUnready; });
+  });
+  if (is_local && any_usable && !any_allowed) {
     spec.mutable_forwarding()->set_no_endpoints("drop");  // there are some, none is allowed (3.4)
   }
 }

@@ -37,10 +37,12 @@ using TargetsByAddress = std::map<IpAddress, Targets>;
 
 // Endpoints that may be used: the ready ones, or else the draining ones (2.2).
 struct Count {
+  std::uint32_t all = 0;  // with those that are neither of these
   std::uint32_t ready = 0;
   std::uint32_t draining = 0;
 
   void add(const SliceEndpoint& endpoint) {
+    ++all;
     if (is_ready(endpoint)) {
       ++ready;
     } else if (serves_while_terminating(endpoint)) {

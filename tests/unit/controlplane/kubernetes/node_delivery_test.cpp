@@ -57,6 +57,7 @@ TEST(NodeDelivery, AffinityIsToldToHoldToANodeWhereItsProxyDoesNotSeeClients) {
 
 const std::string kToBoth = "http 192.168.0.1:30080, 192.168.0.2:30080";
 const std::string kToB = "http 192.168.0.2:30080";
+const std::string kToNeither = "http 192.168.0.1:30080[FFF], 192.168.0.2:30080[FFF]";
 
 TEST(NodeDelivery, IsAskedForByTheServiceOrConfigured) {
   expect_rows(
@@ -162,17 +163,18 @@ TEST(NodeDelivery, TakesTheNodesThatMayBeNextHops) {
       behind);
 }
 
-TEST(NodeDelivery, StopsWhereNoEndpointIsUsable) {
+// With endpoint delivery it is so too: an endpoint that is there and takes no new flows.
+TEST(NodeDelivery, HasNoNewFlowsWhereNoEndpointIsUsableAndKeepsThoseThatItHas) {
   const auto with = [](std::vector<SliceEndpoint> endpoints) {
     return by_nodes([endpoints](Cluster& c) { c.set_endpoints(endpoints); });
   };
   expect_rows(
       {{"2.2, 3.4: none anywhere: refused here, as it would be there", with({}), "http "},
-       {"2.2: starting ones are none", with({endpoint("10.0.0.1", kStarting, "a")}), "http "},
+       {"2.2: starting ones are none", with({endpoint("10.0.0.1", kStarting, "a")}), kToNeither},
        {"2.2: nor are serving ones that do not terminate",
-        with({endpoint("10.0.0.1", {kNo, kYes, kNo}, "a")}), "http "},
+        with({endpoint("10.0.0.1", {kNo, kYes, kNo}, "a")}), kToNeither},
        {"2.2: nor terminating ones that do not serve",
-        with({endpoint("10.0.0.1", {kNo, kNo, kYes}, "a")}), "http "},
+        with({endpoint("10.0.0.1", {kNo, kNo, kYes}, "a")}), kToNeither},
        {"2.2: draining ones are, while none is ready", with({endpoint("10.0.0.1", kDraining, "a")}),
         kToBoth},
        {"2.2: absent conditions are ready",
@@ -181,7 +183,7 @@ TEST(NodeDelivery, StopsWhereNoEndpointIsUsable) {
           c.slices = {slice({{"http", "TCP", 8'080}}, {endpoint("10.0.0.1", kDraining, "a")}),
                       slice({{"http", "TCP", 8'080}}, {endpoint("10.0.0.1", kStarting, "a")})};
         }),
-        "http "},
+        kToNeither},
        {"2.1: endpoints of a port that the service does not have are none",
         by_nodes([](Cluster& c) {
           c.slices = {slice({{"metrics", "TCP", 9'090}}, {endpoint("10.0.0.1", kReady, "a")})};
@@ -222,7 +224,7 @@ TEST(NodeDelivery, HasEachFamilyByItself) {
           c.set_endpoints(
               {endpoint("10.0.0.1", kStarting, "a"), endpoint("2001:db8::1", kReady, "a")});
         }),
-        "http [fd00::1]:30080, [fd00::2]:30080"},
+        "http 192.168.0.1:30080[FFF], [fd00::1]:30080, [fd00::2]:30080"},
        {"3.1: a dual-stack pod counts once in each family", locally([](Cluster& c) {
           make_dual_stack(c);
           c.set_endpoints({endpoint("10.0.0.1", kReady, "a"), endpoint("2001:db8::1", kReady, "a"),
@@ -257,9 +259,9 @@ TEST(NodeDelivery, OfLocalServicesGoesToNodesThatHaveAnEndpointByHowMany) {
                 with({endpoint("10.0.0.1", kDraining, "a"), endpoint("10.0.0.2", kDraining, "a"),
                       endpoint("10.0.0.3", kReady, "b")}),
                 "http 192.168.0.1:30080[FTT]*2, 192.168.0.2:30080*1"},
-               {"2.2: starting ones never do",
+               {"2.2: starting ones never do, but for flows that are there",
                 with({endpoint("10.0.0.1", kStarting, "a"), endpoint("10.0.0.2", kReady, "b")}),
-                "http 192.168.0.2:30080*1"},
+                "http 192.168.0.1:30080[FFF]*1, 192.168.0.2:30080*1"},
                {"one on no node is on none here",
                 with({endpoint("10.0.0.1"), endpoint("10.0.0.2", kReady, "b")}),
                 "http 192.168.0.2:30080*1"},
@@ -394,7 +396,7 @@ TEST(NodeDelivery, TellsADownNodeAsDrainingSoThatItsFlowsGoOn) {
         },
         "http 192.168.0.1:30080, 192.168.0.2:30080[FTT]; "
         "dns 192.168.0.1:30053, 192.168.0.2:30053[FTT]"},
-       {"2.2: where no endpoint is usable there is no node, down or not", by_nodes([](Cluster& c) {
+       {"2.2: where there is no endpoint there is no node, down or not", by_nodes([](Cluster& c) {
           c.set_endpoints({});
           c.health.proxies = {{"a", kDown}};
         }),
@@ -458,6 +460,12 @@ TEST(NodeDelivery, RefusesWithoutEndpointsAndDropsWhereNoneIsAllowed) {
        {"3.4: Local with one that is not usable",
         locally([](Cluster& c) { c.set_endpoints({endpoint("10.0.0.1", kStarting, "a")}); }),
         "refuse"},
+       {"3.4: Local with one that is not usable on a node that may be a next hop, and one that is "
+        "elsewhere",
+        locally([](Cluster& c) {
+          c.set_endpoints({endpoint("10.0.0.1", kStarting, "a"), endpoint("10.0.0.2")});
+        }),
+        "drop"},
        {"3.4: Local with one allowed", locally([](Cluster&) {}), "refuse"},
        {"3.3: with endpoint delivery every usable one is allowed",
         [&](Cluster& c) {

@@ -201,8 +201,8 @@ bool is_usable(const SliceEndpoint& each) {
   return each.ready != kNo || (each.terminating == kYes && each.serving != kNo);
 }
 
-// Nodes that may be next hops, at one address of a family in which an endpoint is usable; of a
-// Local service only those with one.
+// Nodes that may be next hops, at one address of a family in which there is an endpoint; of a Local
+// service only those with one. They are ready or drain where one is usable.
 void expect_nodes_of(const Cluster& cluster, const v1::ServiceSpec& spec) {
   const bool is_local = cluster.service.external_traffic_policy == "Local";
   const Model model = model_of(cluster);
@@ -219,18 +219,21 @@ void expect_nodes_of(const Cluster& cluster, const v1::ServiceSpec& spec) {
       EXPECT_EQ(target_of(each, port), port.port() + 30'000);
       EXPECT_TRUE(seen.insert(address).second) << "twice " << each.ShortDebugString();
       EXPECT_EQ(each.has_weight(), is_local);
-      const auto& targets = model.at(port.name());
-      EXPECT_TRUE(std::any_of(
-          targets.begin(), targets.end(),
-          [&](const auto& target) {
-            return target.first.first.family == address.family &&
-                   std::any_of(target.second.begin(), target.second.end(), [&](const auto* copy) {
-                     return is_usable(*copy) &&
-                            (!is_local ||
-                             (copy->node_name != nullptr && *copy->node_name == each.node_name()));
-                   });
-          }))
-          << "no usable endpoint for " << each.ShortDebugString();
+      bool any = false;
+      bool any_usable = false;
+      for (const auto& [target, copies] : model.at(port.name())) {
+        for (const auto* copy : copies) {
+          const bool is_behind =
+              target.first.family == address.family &&
+              (!is_local || (copy->node_name != nullptr && *copy->node_name == each.node_name()));
+          any = any || is_behind;
+          any_usable = any_usable || (is_behind && is_usable(*copy));
+        }
+      }
+      EXPECT_TRUE(any) << "no endpoint for " << each.ShortDebugString();
+      const v1::EndpointConditions& conditions = each.conditions();
+      EXPECT_TRUE(any_usable || (conditions.has_ready() && !conditions.serving()))
+          << each.ShortDebugString();
     }
   }
 }
