@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 SOURCES = $(shell git ls-files '*.cpp' '*.h')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-publish build asan tsan fuzz fresh format tidy clean install-packages
+.PHONY: help demo test guest bench bench-publish build asan tsan fuzz fresh format tidy clean install-packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -16,6 +16,10 @@ demo: build ## the main job on real traffic, in network namespaces (ARGS=--stay 
 
 test: install-packages ## everything CI runs: build, unit, packet, end to end, sanitizers, instructions
 	@JOBS=$(JOBS) tests/run
+
+guest: build ## end to end once more, over virtio-net's queues in a virtual machine (not part of make test)
+	@deploy/install-packages guest
+	@tests/run guest
 
 bench: build ## all benches beside their targets; JSON and plots in build/bench (ARGS=--record keeps them)
 	@bench/run $(ARGS)

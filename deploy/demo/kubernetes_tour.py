@@ -11,10 +11,10 @@ import subprocess
 import time
 
 from cluster import ADAPTER, Adapter, Cluster
-from gateway import ROOT
 from load import CURL, Wrk, curl_many, failures, url
 from namespaces import wait_until
 from nginx import POD_CONNECTION_LIFE, POD_GRACE_SECONDS, Nginx, Pods
+from paths import ROOT
 from steps import Steps, short
 from topology import BACKENDS, Topology, backend_v4, choose_driver
 

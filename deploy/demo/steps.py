@@ -6,8 +6,8 @@ import pathlib
 import sys
 import time
 
-from gateway import ROOT
 from namespaces import NETNS_DIRECTORY, CommandFailed, Lab
+from paths import ROOT
 
 
 class Steps:

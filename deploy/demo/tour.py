@@ -9,10 +9,11 @@ import subprocess
 import time
 
 from dnsmasq import Dns
-from gateway import ROOT, SLUICECTL
+from gateway import SLUICECTL
 from load import curl_headers, url
 from namespaces import CommandFailed, wait_until
 from nginx import start_nginx
+from paths import ROOT
 from steps import Steps, short
 from topology import BACKENDS, CLIENT_V4, SNAT_V4, Topology, backend_v4, choose_driver
 

@@ -11,8 +11,9 @@ import time
 import pytest
 import yaml
 
-from gateway import BUILD, SLUICECTL, service
+from gateway import SLUICECTL, service
 from load import Wrk, curl_many, failures, url
+from paths import BUILD
 from testbed import both_families, web
 from topology import VIP_V4, VIP_V6
 

@@ -18,7 +18,7 @@ def pytest_report_header():
 
 @pytest.fixture(scope="session")
 def driver():
-    """The DPDK port driver of this run: af_xdp or af_packet."""
+    """The DPDK port driver of this run: af_xdp or af_packet, or a guest's."""
     for program in (SLUICED, SLUICECTL):
         assert program.exists(), f"{program} is not built: make build"
     return choose_driver()

@@ -3,8 +3,9 @@
 
 import pytest
 
-from gateway import ROOT, SLUICED
+from gateway import SLUICED
 from namespaces import run
+from paths import ROOT
 
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("sluiced-*.yaml"))
 

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from gateway import LCORES, ROOT
+from gateway import LCORES
 from hugepages import reserved_hugepages
 from memif import Run, SetUp, linked
 from namespaces import run
+from paths import ROOT
 
 # An idle loop must leave the core to the other end: the machines of tests are small.
 SMALL = {"flows": 500, "lcores": tuple(range(LCORES)), "idle_sleep": "100us",

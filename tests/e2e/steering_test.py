@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two lcores behind a NIC that steers: by RSS of whole tuples, with a key of its own, by RSS of one
-side, by that and rules for VIPs, by rules alone, or not at all. (SLUICE_E2E_NIC runs all of the end-to-end tests over one of them.)"""
+side, by that and rules for VIPs, by rules alone, or not at all. (SLUICE_E2E_NIC runs all of the
+end-to-end tests over one of them; `virtio` is a NIC of a virtual machine, and none of ours.)"""
 
 import pytest
 
@@ -14,7 +15,10 @@ KEPT_V4, KEPT_V6 = "203.0.113.40", "2001:db8:113::40"
 NAMES = {name_of(number) for number in BACKENDS}
 
 
-@pytest.fixture(scope="module", params=list(gateway.NICS))
+NICS = [gateway.VIRTIO] if gateway.NIC == gateway.VIRTIO else list(gateway.NICS)
+
+
+@pytest.fixture(scope="module", params=NICS)
 def steered(driver, request):
     """(the NIC, a testbed behind it)"""
     patch = pytest.MonkeyPatch()
@@ -41,7 +45,7 @@ def ports(testbed):
 def test_each_port_tells_its_way(steered):
     nic, testbed = steered
     for port in ports(testbed).values():
-        assert port["steering"].split(":")[0] == gateway.NICS[nic], port
+        assert port["steering"].split(":")[0] == gateway.STEERING[nic], port
         if nic == "none":
             assert "as configured" in port["steering"]
         else:
@@ -100,7 +104,8 @@ def test_the_devices_hashes_were_compared_and_found_equal(steered):
     nic, testbed = steered
     for port in ports(testbed).values():
         assert int(port.get("hashesDifferent", 0)) == 0
-        assert (int(port.get("hashesEqual", 0)) > 0) == (nic not in ("rules", "none"))
+        # DPDK's virtio driver tells no hash.
+        assert (int(port.get("hashesEqual", 0)) > 0) == (nic not in ("rules", "none", "virtio"))
 
 
 def test_a_denied_client_is_dropped_by_a_nic_that_has_rules(steered):

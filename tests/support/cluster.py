@@ -16,8 +16,8 @@ import urllib.parse
 
 import yaml
 
-from gateway import BUILD, ROOT
 from namespaces import CommandFailed, wait_until
+from paths import BUILD, ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "kubernetes"))
 

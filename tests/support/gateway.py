@@ -11,10 +11,10 @@ import subprocess
 
 import yaml
 
-from namespaces import CommandFailed, run, wait_until
+import guest
+from namespaces import CommandFailed, wait_until
+from paths import BUILD
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "release"))
 SLUICED = BUILD / "controlplane" / "sluiced"
 LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 # A software NIC before each port, with a queue for each of two lcores: what it can, and so what
@@ -22,6 +22,9 @@ LCORES = int(os.environ.get("SLUICE_E2E_LCORES", "1"))
 NICS = {"rss": "inverse_rss", "rss_own_key": "inverse_rss", "sides": "inverse_rss",
         "one_arm": "rte_flow", "rules": "rte_flow", "none": "handoff"}
 NIC = ""
+# Not one of ours: virtio-net in a virtual machine (guest.py).
+VIRTIO = "virtio"
+STEERING = NICS | {VIRTIO: "inverse_rss"}
 # Drops of replies that came to the wrong lcore: on their way to the right one, or, were they not
 # sent there, for want of their flow.
 REPLIES_LOST = ("handoff_full", "snat_no_flow", "icmp_no_flow")
@@ -31,6 +34,8 @@ def choose_nic(nic):
     """From now on gateways stand behind such a NIC, with two lcores."""
     global NIC, SLUICED, LCORES
     NIC, LCORES = nic, 2
+    if nic == VIRTIO:
+        return
     SLUICED = BUILD / "tests" / "support" / "sluiced_test_nic"
     os.environ["SLUICE_TEST_NIC"] = nic
 
@@ -44,6 +49,8 @@ if "SLUICE_E2E_NIC" in os.environ:
 
 def device(driver, number, interface):
     """The DPDK device over a veth. AF_PACKET's default ring loses TCP bursts; this one does not."""
+    if NIC == VIRTIO:
+        return guest.NICS[interface]
     queues = 1 if NIC else LCORES
     if driver == "af_xdp":
         return f"net_af_xdp{number},iface={interface},queue_count={queues}"
@@ -56,13 +63,13 @@ def steering_of(number):
     if not NIC:
         return {}
     faces = {"faces": "backends" if number else "clients"} if NIC == "sides" else {}
-    return {"steering": NICS[NIC]} | faces
+    return {"steering": STEERING[NIC]} | faces
 
 
 def base_config(ports, snat):
     """`ports`: (twin, device, announced prefixes)."""
     return {
-        "dataplane": {"no_hugepages": True, "memory": "256MiB", "idle_sleep": "100us",
+        "dataplane": {"no_hugepages": NIC != VIRTIO, "memory": "256MiB", "idle_sleep": "100us",
                       "idle_wait": "sleep"} | (
             {"lcores": list(range(LCORES))} if LCORES > 1 else {}),
         "ports": [{"name": twin, "device": dev, "announce_on": announced} | steering_of(number)
@@ -72,12 +79,12 @@ def base_config(ports, snat):
 
 
 class Gateway:
-    """One sluiced: its configuration file, socket and log are in `directory`."""
+    """One sluiced: its configuration file, log and, where it can be, socket are in `directory`."""
 
     def __init__(self, namespace, directory, config):
         self.namespace = namespace
         self.directory = pathlib.Path(directory)
-        self.socket = self.directory / "sluice.sock"
+        self.socket = pathlib.Path(namespace.sockets or directory) / "sluice.sock"
         self.config = dict(config)
         self.config.setdefault("api", {"listen": f"unix:{self.socket}"})
         self.config_file = self.directory / "sluiced.yaml"
@@ -108,7 +115,7 @@ class Gateway:
         code = self.process.wait(timeout=seconds)
         if code != 0:
             raise CommandFailed(f"sluiced ended with {code} on SIGTERM:\n{self.log()}")
-        if self.socket.exists():
+        if self.namespace.run_beside("test", "-e", self.socket, check=False).returncode == 0:
             raise CommandFailed(f"sluiced left {self.socket} behind")
 
     def finish(self, seconds=20):
@@ -140,7 +147,7 @@ class Gateway:
         """sluicectl, as from a shell: `ctl("get services -o json")` or word by word."""
         if len(words) == 1:
             words = shlex.split(words[0])
-        return run([SLUICECTL, *words], env=self.environment(), **options)
+        return self.namespace.run_beside(SLUICECTL, *words, env=self.environment(), **options)
 
     def get(self, *words):
         """What `sluicectl ... -o json` prints, read."""

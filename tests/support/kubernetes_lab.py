@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from cluster import PROVIDER, Adapter, Cluster
-from gateway import ROOT
 from namespaces import Lab, run, wait_until
 from nginx import POD_CONNECTION_LIFE, Nginx
+from paths import ROOT
 from topology import BACKENDS, Topology, backend_v4
 
 import kubectl

@@ -19,8 +19,9 @@ import subprocess
 import tempfile
 import threading
 
-from gateway import BUILD, Gateway, service
+from gateway import Gateway, service
 from namespaces import CommandFailed, wait_until
+from paths import BUILD
 
 PKTGEN = BUILD / "bench" / "pktgen" / "sluice-pktgen"
 VIP = {4: "203.0.113.10", 6: "2001:db8:113::10"}

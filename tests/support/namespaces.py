@@ -68,6 +68,8 @@ def wait_until(condition, seconds, what):
 class Namespace:
     """One host."""
 
+    sockets = None  # the only directory for Unix sockets, if not all will do
+
     def __init__(self, name, lab):
         self.name = name
         self._lab = lab
@@ -77,6 +79,10 @@ class Namespace:
 
     def run(self, *words, **options):
         return run(self.argv(*words), **options)
+
+    def run_beside(self, *words, **options):
+        """Where its files are, whatever its network: what talks to a Unix socket."""
+        return run(words, **options)
 
     def ip(self, *words, **options):
         return run(["ip", "-n", self.name, *words], **options)
@@ -159,9 +165,18 @@ class Lab:
         run(["ip", "link", "add", one_device, "netns", one.name, *queues, "type", "veth",
              "peer", "name", other_device, "netns", other.name, *queues])
         for namespace, device in ((one, one_device), (other, other_device)):
-            namespace.run("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off",
-                          "gso", "off", "gro", "off")
-            namespace.ip("link", "set", device, "up")
+            self._ready(namespace, device)
+
+    def cable_to_guest(self, one, one_device, guest, nic):
+        """The same for a virtual machine (guest.py), whose NIC has a TAP for an end."""
+        guest.plug(nic, one, one_device)
+        self._ready(one, one_device)
+
+    @staticmethod
+    def _ready(namespace, device):
+        namespace.run("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off", "gso", "off",
+                      "gro", "off")
+        namespace.ip("link", "set", device, "up")
 
     def spawn(self, argv, **options):
         options.setdefault("stdin", subprocess.DEVNULL)

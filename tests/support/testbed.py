@@ -5,8 +5,9 @@ on port 7 (TCP and UDP), and the services most tests want."""
 import subprocess
 import sys
 
-from gateway import ROOT, service
+from gateway import service
 from nginx import start_nginx
+from paths import ROOT
 from topology import BACKENDS, VIP_V4, VIP_V6, Topology, backend_v4, backend_v6
 
 HTTP = ("http", "TCP", 80, 80)

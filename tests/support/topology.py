@@ -12,7 +12,9 @@
 
 import os
 
+import gateway
 from gateway import Gateway, base_config, device
+from guest import Guest
 from namespaces import CommandFailed, Lab
 
 VIP_V4 = "203.0.113.10"
@@ -40,15 +42,23 @@ class Topology:
         self.lab = lab
         self.driver = driver
         self.client = lab.namespace("client")
-        self.gateway_host = lab.namespace("gateway")
+        self.gateway_host = self._make_gateway_host()
         self.fabric = lab.namespace("fabric")
         self.backends = {number: lab.namespace(f"backend{number}") for number in BACKENDS}
         self._connect_client()
         self._connect_backends()
         self.gateway = self.make_gateway()
 
+    def _make_gateway_host(self):
+        namespace = self.lab.namespace("gateway")
+        return Guest(namespace, self.lab) if gateway.NIC == gateway.VIRTIO else namespace
+
+    def _cable_gateway(self, other, device, port):
+        cable = self.lab.cable_to_guest if gateway.NIC == gateway.VIRTIO else self.lab.cable
+        cable(other, device, self.gateway_host, port)
+
     def _connect_client(self):
-        self.lab.cable(self.client, "wan", self.gateway_host, "wan")
+        self._cable_gateway(self.client, "wan", "wan")
         for address in (f"{CLIENT_V4}/24", f"{CLIENT_V6}/64"):
             self.client.add_address("wan", address)
         for prefix in VIP_PREFIXES:
@@ -57,7 +67,7 @@ class Topology:
     def _connect_backends(self):
         self.fabric.ip("link", "add", "switch", "type", "bridge", "mcast_snooping", "0")
         self.fabric.ip("link", "set", "switch", "up")
-        self.lab.cable(self.fabric, "gateway", self.gateway_host, "lan")
+        self._cable_gateway(self.fabric, "gateway", "lan")
         self.fabric.ip("link", "set", "gateway", "master", "switch")
         for number, backend in self.backends.items():
             self.lab.cable(self.fabric, f"backend{number}", backend, "eth0")
@@ -87,7 +97,10 @@ class Topology:
 
 
 def choose_driver():
-    """SLUICE_E2E_PORT when given; else af_xdp where sluiced starts on it, else af_packet."""
+    """That of a guest's NICs; SLUICE_E2E_PORT when given; else af_xdp where sluiced starts on it, else
+    af_packet."""
+    if gateway.NIC == gateway.VIRTIO:
+        return "net_virtio"
     asked = os.environ.get("SLUICE_E2E_PORT", "")
     if asked:
         if asked not in ("af_xdp", "af_packet"):
