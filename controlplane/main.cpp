@@ -25,6 +25,7 @@
 #include <CLI/CLI.hpp>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -90,6 +91,8 @@ void check_snat(const model::Config& config) {
   }
 }
 
+constexpr auto kWithdrawal = std::chrono::seconds(2);
+
 // Runs when its scope is left, whichever way.
 class Finally {
  public:
@@ -145,6 +148,10 @@ void serve(const model::Config& config, const sigset_t& signals) {
   // What still runs when something below throws must not call what is gone already.
   const Finally end([&] {
     reconciler.stop();
+    if (routes && routes->withdraw_all()) {
+      // Lcores and twins go on while routing daemons tell by them that nothing is served here.
+      std::this_thread::sleep_for(kWithdrawal);
+    }
     dataplane.stop();
   });
   // lcores -> mailbox

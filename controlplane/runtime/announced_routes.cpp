@@ -51,15 +51,19 @@ AnnouncedRoutes::AnnouncedRoutes(std::uint32_t table) : table_(table) {
       }
     });
   }
-  for (const IpAddress& address : std::set<IpAddress>(announced_)) {
-    withdraw(address);
-  }
+  withdraw_all();
 }
 
 AnnouncedRoutes::~AnnouncedRoutes() {
-  for (const IpAddress& address : std::set<IpAddress>(announced_)) {
+  withdraw_all();
+}
+
+bool AnnouncedRoutes::withdraw_all() {
+  const std::set<IpAddress> all = announced_;
+  for (const IpAddress& address : all) {
     withdraw(address);
   }
+  return !all.empty();
 }
 
 void AnnouncedRoutes::announce(const IpAddress& address) {

@@ -27,6 +27,7 @@ class AnnouncedRoutes {
 
   void announce(const IpAddress& address);
   void withdraw(const IpAddress& address);
+  bool withdraw_all();  // false: there was none
   // Puts back what somebody has taken out of the table, or the kernel had no memory for: so many
   // routes of those announced, the next ones at the next call.
   static constexpr std::size_t kRepairs = 256;

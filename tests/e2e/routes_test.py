@@ -167,6 +167,8 @@ def test_a_clean_stop_withdraws_and_the_session_and_addresses_survive_the_restar
     routed.host.ip("route", "add", "blackhole", "198.18.0.9/32", "table", TABLE)  # somebody else's
     routed.gateway.stop()
     assert routed.table() == {"198.18.0.9"}
+    # Heard while the twin still carried it, long before the session's hold time ends.
+    wait_until(lambda: not routed.heard() & {VIP_V4, VIP_V6}, 1, "the peer has heard that the VIPs are gone")
     routed.gateway.start()
     assert "192.0.2.1/24" in routed.host.ip("addr", "show", "dev", "wan0").stdout
     routed.gateway.apply(web())
