@@ -72,10 +72,12 @@ struct Dataplane::Parts {
       sending += port.vlan == 0 ? port.tx_descriptors : 0U;
     }
     const auto lcores = static_cast<unsigned>(settings.lcores.size());
-    punt_pool = make_pool("punt", 4095, largest);
+    // What the kernel sends may be handed over, so any lcore's queues may keep it.
+    punt_pool = make_pool("punt", 4095 + sending * lcores, largest);
     fragment_pool =
         make_pool("fragments", (Fragments::kHeld + 16 * kBurstMax + sending) * lcores - 1, largest);
-    hold_pool = make_pool("hold", unsigned{HoldQueue::kPackets} * (lcores + 1) - 1, largest);
+    hold_pool = make_pool(
+        "hold", unsigned{HoldQueue::kPackets} * (lcores + 1) + sending * lcores - 1, largest);
     make_ports(lcores);
     punt = std::make_unique<Punt>(punt_pool.get());
     for (std::size_t i = 0; i < ports.size(); ++i) {
