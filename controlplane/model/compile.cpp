@@ -316,9 +316,8 @@ void ServiceCompiler::bind(const CompiledPort& port, CompiledEndpoint& endpoint,
     endpoint.drained = false;
   }
   endpoint.state = state;
-  changed_bindings_.push_back({endpoint.slot,
-                               {endpoint.address, endpoint.port, port.id,
-                                BindingStateByte::make(state, incarnations_[endpoint.slot])}});
+  changed_bindings_[endpoint.slot] = {endpoint.address, endpoint.port, port.id,
+                                      BindingStateByte::make(state, incarnations_[endpoint.slot])};
 }
 
 void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
@@ -326,11 +325,9 @@ void ServiceCompiler::release_endpoint(const CompiledEndpoint& endpoint, const C
   if (endpoint.slot == 0) {
     return;
   }
-  changed_bindings_.push_back(
-      {endpoint.slot,
-       {endpoint.address, endpoint.port, port.id,
-        BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot]),
-        port.resets}});
+  changed_bindings_[endpoint.slot] = {
+      endpoint.address, endpoint.port, port.id,
+      BindingStateByte::make(BindingState::kRemoved, incarnations_[endpoint.slot]), port.resets};
   slots_.give_back(endpoint.slot, epoch);
   disruptive_ = true;
   if (--backends_[endpoint.address] == 0) {
@@ -482,7 +479,12 @@ std::shared_ptr<const AddressEntry> ServiceCompiler::entry_for(const IpAddress& 
 ServiceCompiler::Built ServiceCompiler::build() {
   Built built;
   if (!changed_bindings_.empty()) {
-    bindings_ = std::make_shared<BindingTable>(bindings_->with(changed_bindings_));
+    std::vector<BindingTable::Change> changes;
+    changes.reserve(changed_bindings_.size());
+    for (const auto& [slot, binding] : changed_bindings_) {
+      changes.push_back({slot, binding});
+    }
+    bindings_ = std::make_shared<BindingTable>(bindings_->with(changes));
   }
   built.bindings = bindings_;
   for (const IpAddress& vip : changed_addresses_) {

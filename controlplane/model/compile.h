@@ -10,6 +10,7 @@
 #include "controlplane/model/withdrawn.h"
 #include "dataplane/snapshot/snapshot.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/node_hash_map.h>
 #include <algorithm>
 #include <cstdint>
@@ -140,6 +141,8 @@ class ServiceCompiler {
   // are remembered.
   [[nodiscard]] std::uint64_t tables_built() const { return tables_built_; }
   [[nodiscard]] std::size_t tables_kept() const { return tables_.size(); }
+  // Bindings that the next build() changes: each once, however often it has changed.
+  [[nodiscard]] std::size_t bindings_changed() const { return changed_bindings_.size(); }
   // Who a ServicePort::id belongs to.
   struct Owner {
     std::string provider;
@@ -206,7 +209,7 @@ class ServiceCompiler {
   std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
 
   // Since the last build().
-  std::vector<BindingTable::Change> changed_bindings_;
+  absl::flat_hash_map<std::uint32_t, Binding> changed_bindings_;  // by slot, each as it is last
   std::unordered_set<IpAddress> changed_addresses_;
   bool node_ports_changed_ = false;
   bool disruptive_ = false;

@@ -63,10 +63,9 @@ bool ServiceCompiler::expire_drains() {
         }
         endpoint.drained = any = true;
         incarnations_[endpoint.slot] = (incarnations_[endpoint.slot] + 1U) & 63U;
-        changed_bindings_.push_back(
-            {endpoint.slot,
-             {endpoint.address, endpoint.port, port.id,
-              BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])}});
+        changed_bindings_[endpoint.slot] = {
+            endpoint.address, endpoint.port, port.id,
+            BindingStateByte::make(BindingState::kFree, incarnations_[endpoint.slot])};
       }
     }
     note_draining(key, service);

@@ -304,7 +304,9 @@ TEST(Compile, AnEndpointIsNotBehindAPortOfWhichItSaysZero) {
   web.endpoints[1].ports = {{"http", 0}};
   world.put(web);
   EXPECT_EQ(world.usable("192.0.2.1"), std::set<std::string>{"10.0.0.1"});
-  EXPECT_EQ(world.at("192.0.2.1", 81)->binding_slots.size(), 2U);
+  const ServicePort* alt = world.at("192.0.2.1", 81);
+  ASSERT_NE(alt, nullptr);
+  EXPECT_EQ(alt->binding_slots.size(), 2U);
   web.endpoints[1].ports.clear();
   world.put(web);
   EXPECT_EQ(world.usable("192.0.2.1").size(), 2U);
@@ -523,6 +525,23 @@ TEST(Compile, AChangeOfOneBackendBuildsTheTableOfItsSetOnceHoweverManyPortsShare
   shared.refuses = true;
   world.put(shared);
   EXPECT_EQ(world.compiler.tables_built(), 3U) << "the set is the same";
+}
+
+TEST(Compile, WhatIsHeldBackDoesNotGrowWithTheChangesOfOneEndpoint) {
+  Compiled world;
+  world.put(service("web", {"203.0.113.1"}, {endpoint("10.0.0.1"), endpoint("10.0.0.2")}));
+  for (int i = 0; i < 1'001; ++i) {
+    const Conditions conditions{i % 2 != 0, true, false};
+    world.compiler.update(
+        "cli",
+        service("web", {"203.0.113.1"}, {endpoint("10.0.0.1", conditions), endpoint("10.0.0.2")}),
+        ++world.epoch);
+    ASSERT_EQ(world.compiler.bindings_changed(), 1U);
+  }
+  world.take();
+  EXPECT_EQ(world.usable("203.0.113.1"), std::set<std::string>{"10.0.0.2"});
+  EXPECT_EQ(world.bindings->state(world.slot_of("web", 0)).state(), BindingState::kDraining);
+  EXPECT_EQ(world.compiler.bindings_changed(), 0U);
 }
 
 TEST(Compile, TablesThatNobodyUsesAreForgottenWhileOthersAreMade) {
