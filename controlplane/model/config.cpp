@@ -231,6 +231,7 @@ void check_vlan(const PortInput& input, const std::vector<PortConfig>& before,
     faults.add(path,
                "buffers and bufferSize are the device's; give them to '" + parent->name + "'");
   }
+  port.mtu = std::min(port.mtu, parent->mtu);
   if (input.mtu > parent->mtu) {
     faults.add(path + ".mtu",
                std::to_string(input.mtu) + " is more than that of '" + parent->name + "'");
@@ -311,7 +312,7 @@ PortConfig check_port(const PortInput& input, const std::vector<PortConfig>& bef
     faults.add(path + ".transit", "'kernel' needs a twin; set twin: tap");
   }
   port.mtu =
-      static_cast<std::uint16_t>(bounded(input.mtu, 1500, 1280, 9000, path + ".mtu", faults));
+      static_cast<std::uint16_t>(bounded(input.mtu, port.mtu, 1280, 9000, path + ".mtu", faults));
   port.rx_descriptors = descriptors(input.rx_descriptors, path + ".rxDescriptors", faults);
   port.tx_descriptors = descriptors(input.tx_descriptors, path + ".txDescriptors", faults);
   check_buffers(input, path, port, faults);

@@ -196,6 +196,11 @@ TEST(Config, APortWithoutADeviceIsAVlanOfAnother) {
   input.ports[2].mtu = 9000;
   EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2].mtu");
   input.ports[2].mtu = 0;
+  input.ports[0].mtu = 1400;
+  EXPECT_EQ(validate(input, 2)->ports[2].mtu, 1400) << "what does not say has its device's";
+  input.ports[0].mtu = 9000;
+  EXPECT_EQ(validate(input, 2)->ports[2].mtu, 1500) << "up to what a port has that does not say";
+  input.ports[0].mtu = 0;
   input.ports[2].rx_descriptors = 512;
   EXPECT_EQ(validate(input, 2).error().faults[0].path, "ports[2]");
   input.ports[2].rx_descriptors = 0;
