@@ -94,6 +94,7 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
                                Faults& faults) const {
   assign_node_ports(transaction, faults);
   keep_resolved(transaction);
+  keep_chosen(transaction);
   Taken taken;  // made when somebody needs it: a transaction may name a million addresses
   std::map<std::string, Peers> peers;
   std::vector<Waiting> waiting;
@@ -123,6 +124,21 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
     }
   }
   keep_waiting(transaction, waiting);
+}
+
+// Cluster addresses are among what a service is shown with. Where they come back with it they are
+// still the gateway's choice, which may not be complete yet.
+void Desired::keep_chosen(Transaction& transaction) const {
+  for (Service& service : transaction.upsert) {
+    const Stored* stored =
+        service.cluster_ips.empty() ? nullptr : find(transaction.provider, service.name);
+    const Service* before = stored == nullptr ? nullptr : &stored->service;
+    if (before != nullptr && before->cluster_ips_chosen &&
+        before->cluster_ips == service.cluster_ips && before->families == service.families &&
+        before->family_policy == service.family_policy) {
+      service.cluster_ips.clear();
+    }
+  }
 }
 
 // A name's addresses are not the writer's; what was found so far goes on.
@@ -175,7 +191,8 @@ bool Desired::leaves_vips(const Service& service) const {
 
 bool Desired::leaves_cluster_ips(const Service& service) const {
   return service.type != ServiceType::kExternalName && !service.no_cluster_ip &&
-         service.cluster_ips.empty() && !cluster_allocator_.pools().empty();
+         (service.cluster_ips_chosen || service.cluster_ips.empty()) &&
+         !cluster_allocator_.pools().empty();
 }
 
 // Why it has no address at all, whatever is free.
@@ -364,37 +381,55 @@ void Desired::choose_all(const std::string& provider, Service& service, const Ta
     service.vips_chosen = true;
   }
   if (leaves_cluster_ips(service)) {
+    const std::string why = service.pending.why;
     choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken, {});
+    // Who has named it and does not any more keeps it, and that is no change.
+    const Stored* before = find(provider, service.name);
+    const bool as_before = before != nullptr && service.pending.why == why &&
+                           before->service.cluster_ips == service.cluster_ips;
+    service.cluster_ips_chosen = !as_before || before->service.cluster_ips_chosen;
   }
 }
 
 // Two services that name one address of a pool.
 void Desired::check_sharing(const Transaction& transaction, std::size_t index,
-                            const std::vector<FrontendAddress>& frontends,
                             const std::set<ServiceName>& moving,
+                            std::map<IpAddress, std::size_t>& here, Faults& faults,
                             std::optional<Error>& taken) const {
   const Service& service = transaction.upsert[index];
+  const std::vector<FrontendAddress> frontends = frontends_of(service);
   for (std::size_t f = 0; f < frontends.size(); ++f) {
     const IpAddress& vip = frontends[f].address;
+    const bool is_pools = allocator_.pool_of(vip) != nullptr;  // a cluster address is never shared
+    if (!is_pools && cluster_allocator_.pool_of(vip) == nullptr) {
+      continue;
+    }
+    const std::string key = is_pools ? sharing_key(service) : "";
+    const auto may_share_with = [&key](const Service& other) {
+      return !key.empty() && sharing_key(other) == key;
+    };
+    const std::string path = spec_path(index) + "." + frontend_field(service, f);
+    const std::string way_out =
+        std::string("choose another") +
+        (is_pools ? std::string(", or give both services one value of the annotation ") +
+                        kSharedIpAnnotation
+                  : "");
+    const auto [other, fresh] = here.emplace(vip, index);
+    if (!fresh && other->second != index && !may_share_with(transaction.upsert[other->second])) {
+      faults.add(path, "'" + sluice::to_string(vip) + "' is also of upsert[" +
+                           std::to_string(other->second) + "] of this transaction; " + way_out);
+    }
     const auto held = holders_.find(vip);
-    if (held == holders_.end() ||
-        (allocator_.pool_of(vip) == nullptr && cluster_allocator_.pool_of(vip) == nullptr)) {
+    if (held == holders_.end()) {
       continue;
     }
     for (const auto& [port, holder] : held->second) {
       const bool ours = holder.provider == transaction.provider;
-      const std::string key = allocator_.pool_of(vip) == nullptr ? "" : sharing_key(service);
-      if ((ours && moving.contains(holder.name)) ||
-          (ours && !key.empty() &&
-           sharing_key(find(holder.provider, holder.name)->service) == key)) {
-        continue;
+      if (!ours || (!moving.contains(holder.name) &&
+                    !may_share_with(find(holder.provider, holder.name)->service))) {
+        note_taken(path, sluice::to_string(vip), holder.provider, holder.name, way_out, taken);
+        break;
       }
-      note_taken(spec_path(index) + "." + frontend_field(service, f), sluice::to_string(vip),
-                 holder.provider, holder.name,
-                 std::string("choose another, or give both services one value of the annotation ") +
-                     kSharedIpAnnotation,
-                 taken);
-      break;
     }
   }
 }

@@ -193,13 +193,14 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
                "choose another address or port", taken);
   };
   std::map<PortKey, std::size_t> node_ports_here;
+  std::map<IpAddress, std::size_t> addresses_here;
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     const Service& service = transaction.upsert[i];
     for (std::size_t p = 0; p < service.ports.size(); ++p) {
       check_node_port(transaction, i, p, moving, node_ports_here, faults, taken);
     }
     const std::vector<FrontendAddress> frontends = frontends_of(service);
-    check_sharing(transaction, i, frontends, moving, taken);
+    check_sharing(transaction, i, moving, addresses_here, faults, taken);
     for (std::size_t f = 0; f < frontends.size(); ++f) {
       const IpAddress& address = frontends[f].address;
       if (reserved_.contains(address)) {

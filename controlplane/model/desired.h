@@ -136,9 +136,10 @@ class Desired {
                     Faults& faults) const;
   void check_pool(const std::string& provider, const Service& service, const std::string& spec,
                   Faults& faults) const;
+  // `here`: who of the transaction was seen first with an address.
   void check_sharing(const Transaction& transaction, std::size_t index,
-                     const std::vector<FrontendAddress>& frontends,
-                     const std::set<ServiceName>& moving, std::optional<Error>& taken) const;
+                     const std::set<ServiceName>& moving, std::map<IpAddress, std::size_t>& here,
+                     Faults& faults, std::optional<Error>& taken) const;
   [[nodiscard]] bool may_share(const std::string& provider, const Service& service,
                                const IpAddress& vip) const;
   // Which of a service's addresses are chosen, and from what.
@@ -161,6 +162,7 @@ class Desired {
   [[nodiscard]] bool leaves_a_choice(const Service& service) const;
   [[nodiscard]] bool leaves_vips(const Service& service) const;
   [[nodiscard]] bool leaves_cluster_ips(const Service& service) const;
+  void keep_chosen(Transaction& transaction) const;
   void keep_resolved(Transaction& transaction) const;
   [[nodiscard]] std::string why_nowhere(const Service& service) const;
   [[nodiscard]] Taken others_addresses(const Transaction& transaction,

@@ -200,6 +200,7 @@ struct Service {
   VipFields vip_fields;
   bool vips_chosen = false;            // by the gateway, from its pools
   std::vector<IpAddress> cluster_ips;  // given, or chosen by the gateway and then kept
+  bool cluster_ips_chosen = false;     // by the gateway, and as it has given them
   bool no_cluster_ip = false;          // and none is to be chosen
   std::vector<IpAddress> external_ips;
   Pending pending;

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 namespace sluice::model {
 namespace {
 
@@ -31,14 +33,21 @@ Service sharing(Service service, const std::string& key) {
 
 using Ranges = std::vector<AddressRange>;
 
+// "10.96.0.0/30,2001:db8:96::/126"; none of an empty text.
+Ranges ranges_of(const std::string& text) {
+  Ranges ranges;
+  std::stringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    ranges.push_back(*parse_address_range(word));
+  }
+  return ranges;
+}
+
 // A Desired with its transactions as the reconciler carries them out.
 struct Gateway {
   explicit Gateway(std::vector<AddressPool> pools, const std::string& cluster = "",
                    const std::string& external = "")
-      : desired(
-            {ip("192.0.2.9")},
-            {std::move(pools), cluster.empty() ? Ranges{} : Ranges{*parse_address_range(cluster)},
-             external.empty() ? Ranges{} : Ranges{*parse_address_range(external)}}) {}
+      : desired({ip("192.0.2.9")}, {std::move(pools), ranges_of(cluster), ranges_of(external)}) {}
 
   Result<Plan> apply(std::vector<Service> upsert, std::vector<ServiceName> remove = {},
                      const std::string& provider = "cli", bool replace = false) {
@@ -70,9 +79,12 @@ struct Gateway {
     }
     return text;
   }
-  std::string cluster_of(const std::string& name) const {
-    const auto& addresses = desired.find("cli", {"default", name})->service.cluster_ips;
-    return addresses.empty() ? "" : sluice::to_string(addresses[0]);
+  std::string clusters_of(const std::string& name) const {
+    std::string text;
+    for (const IpAddress& address : desired.find("cli", {"default", name})->service.cluster_ips) {
+      text += (text.empty() ? "" : ",") + sluice::to_string(address);
+    }
+    return text;
   }
   std::string why(const std::string& name) const {
     return desired.find("cli", {"default", name})->service.pending.why;
@@ -255,6 +267,33 @@ TEST(Assign, APoolsAddressIsOneServicesUnlessBothShareAKey) {
   EXPECT_TRUE(gateway.apply({sharing(asking("b", "203.0.113.1", 443), "k")}));
 }
 
+TEST(Assign, APoolsAddressIsOneServicesOfATransactionUnlessBothShareAKey) {
+  const auto faults_of = [](std::vector<Service> services) {
+    Gateway gateway({pool("lb", {"203.0.113.0/30"})}, "10.96.0.0/30");
+    const auto plan = gateway.apply(std::move(services));
+    std::string text;
+    for (const Fault& fault : plan ? std::vector<Fault>{} : plan.error().faults) {
+      text += fault.path + ": " + fault.message + "\n";
+    }
+    return text;
+  };
+  const Service web = asking("a", "203.0.113.1", 80);
+  const Service secure = asking("b", "203.0.113.1", 443);
+  EXPECT_EQ(faults_of({web, secure}),
+            "upsert[1].spec.loadBalancerIPs[0]: '203.0.113.1' is also of upsert[0] of this "
+            "transaction; choose another, or give both services one value of the annotation " +
+                std::string(kSharedIpAnnotation) + "\n");
+  EXPECT_NE(faults_of({sharing(web, "k"), secure}), "");
+  EXPECT_NE(faults_of({sharing(web, "k"), sharing(secure, "other")}), "");
+  EXPECT_EQ(faults_of({sharing(web, "k"), sharing(secure, "k")}), "");
+  Service one = sharing(service("c", 80), "k");
+  Service other = sharing(service("d", 443), "k");
+  one.cluster_ips = other.cluster_ips = {ip("10.96.0.1")};
+  EXPECT_EQ(faults_of({one, other}),
+            "upsert[1].spec.clusterIPs[0]: '10.96.0.1' is also of upsert[0] of this transaction; "
+            "choose another\n");
+}
+
 TEST(Assign, ServicesOfOneKeyShareAnAddressThatIsChosenForThem) {
   Gateway gateway({pool("lb", {"203.0.113.0/30"})});
   gateway.put({sharing(service("a", 80), "k")});
@@ -276,18 +315,63 @@ Service cluster_service(const std::string& name, std::uint16_t port = 80) {
   return made;
 }
 
+Service six(const std::string& name) {
+  Service made = cluster_service(name);
+  made.families = {Family::kIpv6};
+  return made;
+}
+
 TEST(Assign, EveryServiceGetsAClusterAddressWhereThereAreRanges) {
   Gateway gateway({pool("lb", {"203.0.113.0/24"})}, "10.96.0.0/30");
   ASSERT_TRUE(gateway.apply({cluster_service("a"), service("b")}));
-  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0");
+  EXPECT_EQ(gateway.clusters_of("a"), "10.96.0.0");
   EXPECT_EQ(gateway.vips_of("a"), "");
-  EXPECT_EQ(gateway.cluster_of("b"), "10.96.0.1");
+  EXPECT_EQ(gateway.clusters_of("b"), "10.96.0.1");
   EXPECT_EQ(gateway.vips_of("b"), "203.0.113.0");
   ASSERT_TRUE(gateway.apply({cluster_service("a", 443)}));
-  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0") << "kept when it is not named";
+  EXPECT_EQ(gateway.clusters_of("a"), "10.96.0.0") << "kept when it is not named";
   ASSERT_TRUE(gateway.apply({}, {{"default", "a"}}));
   ASSERT_TRUE(gateway.apply({cluster_service("c")}));
-  EXPECT_EQ(gateway.cluster_of("c"), "10.96.0.0");
+  EXPECT_EQ(gateway.clusters_of("c"), "10.96.0.0");
+}
+
+TEST(Assign, AClusterAddressThatIsNotNamedAnyMoreOrComesBackIsNoChange) {
+  Gateway gateway({}, "10.96.0.0/28");
+  Service named = cluster_service("named");
+  named.cluster_ips = {ip("10.96.0.7")};
+  ASSERT_TRUE(gateway.apply({named, cluster_service("chosen")}));
+  Service chosen = cluster_service("chosen");
+  chosen.cluster_ips = {ip("10.96.0.0")};
+  for (int i = 0; i < 2; ++i) {
+    const auto again = gateway.apply({cluster_service("named"), chosen});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->unchanged.size(), 2U);
+    chosen.cluster_ips.clear();
+  }
+}
+
+TEST(Assign, AClusterAddressOfTheOtherFamilyIsWaitedForToo) {
+  Gateway gateway({}, "10.96.0.0/28,2001:db8:96::1-2001:db8:96::1");
+  ASSERT_TRUE(gateway.apply({six("holder")}));
+  Service both = cluster_service("both");
+  both.family_policy = FamilyPolicy::kPreferDualStack;
+  ASSERT_TRUE(gateway.apply({both}));
+  EXPECT_EQ(gateway.clusters_of("both"), "10.96.0.0");
+  const std::string why = gateway.why("both");
+  EXPECT_NE(why, "");
+  const auto look = [&] {
+    return gateway.desired.serve_pending(gateway.hosts, true,
+                                         [](const auto&, const auto&) { return true; });
+  };
+  EXPECT_TRUE(look().empty());
+  EXPECT_EQ(gateway.why("both"), why) << "it still waits";
+  // As it was shown, its address with it.
+  both.cluster_ips = {ip("10.96.0.0")};
+  ASSERT_TRUE(gateway.apply({both}));
+  EXPECT_EQ(gateway.why("both"), why);
+  ASSERT_TRUE(gateway.apply({}, {{"default", "holder"}}));
+  EXPECT_EQ(gateway.clusters_of("both"), "10.96.0.0,2001:db8:96::1");
+  EXPECT_EQ(gateway.why("both"), "");
 }
 
 TEST(Assign, AServiceThatWantsNoClusterAddressHasNone) {
@@ -295,14 +379,14 @@ TEST(Assign, AServiceThatWantsNoClusterAddressHasNone) {
   Service without = service("a");
   without.no_cluster_ip = true;
   ASSERT_TRUE(gateway.apply({without}));
-  EXPECT_EQ(gateway.cluster_of("a"), "");
+  EXPECT_EQ(gateway.clusters_of("a"), "");
   EXPECT_EQ(gateway.vips_of("a"), "203.0.113.0");
   ASSERT_TRUE(gateway.apply({service("a")}));
-  EXPECT_EQ(gateway.cluster_of("a"), "10.96.0.0");
+  EXPECT_EQ(gateway.clusters_of("a"), "10.96.0.0");
   ASSERT_TRUE(gateway.apply({without}));
-  EXPECT_EQ(gateway.cluster_of("a"), "") << "given back";
+  EXPECT_EQ(gateway.clusters_of("a"), "") << "given back";
   ASSERT_TRUE(gateway.apply({cluster_service("b")}));
-  EXPECT_EQ(gateway.cluster_of("b"), "10.96.0.0");
+  EXPECT_EQ(gateway.clusters_of("b"), "10.96.0.0");
 }
 
 TEST(Assign, AClusterAddressIsOfTheRangesAndOneServices) {
