@@ -2,6 +2,7 @@
 #include "controlplane/model/topology.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <utility>
 
@@ -17,6 +18,27 @@ bool is_routable(const IpPrefix& prefix) {
   return !prefix.address.is_multicast() &&
          !(prefix.address.family == Family::kIpv6 && prefix.address.v6().is_link_local());
 }
+
+// Without these the others lead nowhere.
+bool leads_to_others(const KernelRoute& route) {
+  return (route.kind == KernelRoute::Kind::kUnicast && !route.gateway) || route.prefix.length == 0;
+}
+
+// What kRoutesMax leaves, by family.
+class Room {
+ public:
+  // False when there is none for another one.
+  bool take(Family family) {
+    std::size_t& left = left_[family == Family::kIpv4 ? 0 : 1];
+    left_out_ += left == 0 ? 1 : 0;
+    return left != 0 && left-- != 0;
+  }
+  [[nodiscard]] std::size_t left_out() const { return left_out_; }
+
+ private:
+  std::array<std::size_t, 2> left_{kRoutesMax, kRoutesMax};
+  std::size_t left_out_ = 0;
+};
 
 // A prefix, and whether what is in it can be sent to.
 using Reach = std::pair<IpPrefix, bool>;
@@ -161,13 +183,25 @@ bool Topology::want(std::uint8_t port, const IpAddress& neighbour, std::uint64_t
   return true;
 }
 
+bool Topology::Hop::is_silent(std::uint64_t now_ms) const {
+  return !reachable && !host && now_ms - wanted_ms > kSilenceMs;
+}
+
+std::vector<Topology::Neighbour> Topology::silent(std::uint64_t now_ms) const {
+  std::vector<Neighbour> found;
+  for (const auto& [neighbour, hop] : hops_) {
+    if (hop.is_silent(now_ms)) {
+      found.push_back(neighbour);
+    }
+  }
+  return found;
+}
+
 std::vector<Topology::Neighbour> Topology::forget_silent(std::uint64_t now_ms,
                                                          const std::set<Neighbour>& keep) {
   std::vector<Neighbour> forgotten;
   for (auto at = hops_.begin(); at != hops_.end();) {
-    const bool silent = !at->second.reachable && !at->second.host &&
-                        now_ms - at->second.wanted_ms > kSilenceMs && !keep.contains(at->first);
-    if (!silent) {
+    if (!at->second.is_silent(now_ms) || keep.contains(at->first)) {
       ++at;
       continue;
     }
@@ -251,7 +285,7 @@ std::vector<IpAddress> Topology::host_addresses() const {
 }
 
 // Of routes with one prefix the one with the lowest metric comes first, and RouteTable keeps it.
-std::vector<Route> Topology::compile_routes() const {
+std::pair<std::vector<Route>, std::size_t> Topology::compile_routes() const {
   std::vector<KernelRoute> sorted = kernel_routes_;
   sorted.insert(sorted.end(), static_routes_.begin(), static_routes_.end());
   std::stable_sort(sorted.begin(), sorted.end(),
@@ -264,8 +298,22 @@ std::vector<Route> Topology::compile_routes() const {
       }
     }
   }
-  for (const KernelRoute& route : sorted) {
-    if (!is_routable(route.prefix) || routes.size() >= kRoutesMax) {
+  std::erase_if(sorted, [](const KernelRoute& route) { return !is_routable(route.prefix); });
+  Room room;
+  for (const Route& own : routes) {
+    room.take(own.prefix.address.family);
+  }
+  std::vector<bool> kept(sorted.size());
+  for (const bool first : {true, false}) {
+    for (std::size_t i = 0; i < sorted.size(); ++i) {
+      if (leads_to_others(sorted[i]) == first) {
+        kept[i] = room.take(sorted[i].prefix.address.family);
+      }
+    }
+  }
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    const KernelRoute& route = sorted[i];
+    if (!kept[i]) {
       continue;
     }
     const auto port = port_of(route.interface);
@@ -277,12 +325,12 @@ std::vector<Route> Topology::compile_routes() const {
       routes.push_back({route.prefix, Route::Kind::kOnLink, *port, {}});
     }
   }
-  return routes;
+  return {std::move(routes), room.left_out()};
 }
 
 std::vector<IpPrefix> Topology::destinations() const {
   std::vector<Reach> all;
-  for (const Route& route : compile_routes()) {
+  for (const Route& route : compile_routes().first) {
     if (route.kind != Route::Kind::kHost && route.prefix.length != 0) {
       all.emplace_back(route.prefix, route.kind != Route::Kind::kBlackhole);
     }
@@ -388,7 +436,9 @@ Topology::Built Topology::build() {
     addresses_dirty_ = false;
   }
   if (routes_dirty_) {
-    routes_ = std::make_shared<RouteTable>(compile_routes());
+    auto [routes, left_out] = compile_routes();
+    routes_ = std::make_shared<RouteTable>(routes);
+    routes_left_out_ = left_out;
     built.routes_changed = true;
     routes_dirty_ = false;
   }

@@ -36,6 +36,8 @@ class Topology {
     friend auto operator<=>(const Neighbour&, const Neighbour&) = default;
   };
   [[nodiscard]] std::optional<Neighbour> neighbour_towards(const IpAddress& destination) const;
+  // That do not answer, and have not been asked for for a minute.
+  [[nodiscard]] std::vector<Neighbour> silent(std::uint64_t now_ms) const;
   // Forgets neighbours that only lcores asked for, that have not answered for a minute.
   // Returns them, so that the kernel can be told.
   std::vector<Neighbour> forget_silent(std::uint64_t now_ms, const std::set<Neighbour>& keep);
@@ -75,6 +77,9 @@ class Topology {
   [[nodiscard]] std::size_t next_hops() const { return hops_.size(); }
   // Where backends can be reached otherwise than by the default route; sorted, none within another.
   [[nodiscard]] std::vector<IpPrefix> destinations() const;
+  // Of the last build(): beyond kRoutesMax of their family, the ones of the highest metric; those
+  // that are on link and default routes are among the last to be left out.
+  [[nodiscard]] std::size_t routes_left_out() const { return routes_left_out_; }
   // So many that silent ones are worth forgetting.
   [[nodiscard]] bool crowded() const;
 
@@ -84,11 +89,14 @@ class Topology {
     bool host = false;
     bool reachable = false;
     MacAddress mac{};
-    std::uint64_t wanted_ms = 0;  // when it was last asked for or reachable
+    std::uint64_t wanted_ms = 0;  // when it was last asked for
+
+    [[nodiscard]] bool is_silent(std::uint64_t now_ms) const;
   };
   void read_static(const Config& config);
   [[nodiscard]] std::optional<std::uint8_t> port_of(int interface) const;
-  [[nodiscard]] std::vector<Route> compile_routes() const;
+  // And how many were left out.
+  [[nodiscard]] std::pair<std::vector<Route>, std::size_t> compile_routes() const;
   void compile_hosts(std::vector<AddressTable::Change>& changes);
   [[nodiscard]] NextHop next_hop_of(const Neighbour& neighbour, const Hop& hop) const;
 
@@ -111,6 +119,7 @@ class Topology {
   bool routes_dirty_ = true;
   bool addresses_dirty_ = true;
   bool indices_reused_ = false;
+  std::size_t routes_left_out_ = 0;
   std::shared_ptr<const RouteTable> routes_ = std::make_shared<RouteTable>();
   std::shared_ptr<const NextHopTable> next_hops_ = std::make_shared<NextHopTable>();
 };

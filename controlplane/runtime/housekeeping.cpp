@@ -5,6 +5,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace sluice::runtime {
 
 // An lcore that makes no turn holds up its own packets and whoever waits for all to have seen a
@@ -41,6 +43,32 @@ void Reconciler::follow_links() {
   }
 }
 
+// The kernel asks for a neighbour that it is to keep fresh again and again, with broadcasts; for
+// who does not answer, once somebody sends there again. Backends and routers are asked for all the
+// time.
+void Reconciler::leave_silent() {
+  std::vector<model::Topology::Neighbour> silent = topology_.silent(clock_ms());
+  std::erase_if(silent, [this](const model::Topology::Neighbour& neighbour) {
+    return !asked_.contains(neighbour) || compiler_.backends().contains(neighbour.address);
+  });
+  if (silent.empty()) {
+    return;
+  }
+  const std::vector<model::Topology::Neighbour> gateways = topology_.gateways();
+  for (const model::Topology::Neighbour& neighbour : silent) {
+    if (!std::binary_search(gateways.begin(), gateways.end(), neighbour)) {
+      unwant(neighbour);
+    }
+  }
+}
+
+void Reconciler::unwant(const model::Topology::Neighbour& neighbour) {
+  const auto twin = topology_.twin(neighbour.port);
+  if (asked_.erase(neighbour) != 0 && twin && outside_.unwant) {
+    outside_.unwant(*twin, neighbour.address);
+  }
+}
+
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
   watch_lcores();
@@ -63,6 +91,7 @@ void Reconciler::keep_house() {
       confirmed_epoch_, [this](std::uint32_t slot) { return binding_totals(slot).flows_active(); },
       [this](std::uint32_t id) { return port_totals(id).flows_active(); });
   dirty_ = dirty_ || reclaimed;
+  leave_silent();
   if (!topology_.crowded()) {
     return;
   }
@@ -73,11 +102,7 @@ void Reconciler::keep_house() {
     }
   }
   for (const model::Topology::Neighbour& silent : topology_.forget_silent(clock_ms(), keep)) {
-    asked_.erase(silent);
-    const auto twin = topology_.twin(silent.port);
-    if (twin && outside_.unwant) {
-      outside_.unwant(*twin, silent.address);
-    }
+    unwant(silent);
   }
 }
 

@@ -2,8 +2,12 @@
 // The next snapshot: the part of the reconciler that builds it from what is wanted and observed,
 // hands it to the lcores, and tells the ports and the network.
 #include "controlplane/runtime/reconciler.h"
+#include "dataplane/snapshot/limits.h"
+
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::runtime {
 namespace {
@@ -34,6 +38,7 @@ void Reconciler::publish() {
     ways.next_hops = wanted.next_hops;
     ways.routes_changed = ways.routes_changed || wanted.routes_changed;
   }
+  tell_of_routes_left_out();
   const model::ServiceCompiler::Built services = compiler_.build();
   std::vector<AddressTable::Change> changes;
   for (const AddressTable::Change& change : ways.addresses) {
@@ -81,6 +86,18 @@ void Reconciler::publish() {
     waiting_.push_back(std::move(write));
   }
   unpublished_.clear();
+}
+
+void Reconciler::tell_of_routes_left_out() {
+  const std::size_t left_out = topology_.routes_left_out();
+  if (left_out != 0 && !std::exchange(routes_left_out_, true)) {
+    spdlog::error(
+        "{} routes are left out, those of the highest metric: {} of a family are carried out; have "
+        "the routing daemon export fewer, a default route for one",
+        left_out, kRoutesMax);
+  } else if (left_out == 0 && std::exchange(routes_left_out_, false)) {
+    spdlog::info("no route is left out any more");
+  }
 }
 
 // Of what clients send to, while flows of it may live.

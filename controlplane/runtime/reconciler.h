@@ -141,6 +141,9 @@ class Reconciler {
   void note_baselines(const model::ServiceCompiler::Built& services);
   void want_neighbours(bool ways_changed);
   void want(const model::Topology::Neighbour& neighbour);
+  void unwant(const model::Topology::Neighbour& neighbour);
+  void leave_silent();
+  void tell_of_routes_left_out();
   void announce(const std::vector<AddressTable::Change>& changes);
   [[nodiscard]] model::AddressFacts facts_of(const IpAddress& address) const;
   [[nodiscard]] bool is_routed(const AddressEntry* entry) const;
@@ -195,8 +198,9 @@ class Reconciler {
   std::map<std::string, ResolvedName> resolved_;                // of them, what was told last
   std::map<ChangeLog::Key, std::vector<DeniedSource>> denied_;  // of services that deny any
   bool denied_changed_ = false;
-  std::set<model::Topology::Neighbour> asked_;
-  DestinationsView destinations_;  // as they were last told
+  std::set<model::Topology::Neighbour> asked_;  // who the kernel keeps fresh for us
+  bool routes_left_out_ = false;                // and it has been told
+  DestinationsView destinations_;               // as they were last told
 
   std::shared_ptr<const Snapshot> published_ = Snapshot::empty();
   std::uint64_t last_ticket_ = 0;

@@ -264,5 +264,51 @@ TEST(Topology, ASilentNeighbourIsForgottenAndItsIndexUsedAgain) {
   EXPECT_TRUE(world.built.routes_changed) << "flows that bear the index look again";
 }
 
+TEST(Topology, TellsWhoIsSilentAndNobodyElse) {
+  World world;
+  for (const char* neighbour : {"10.0.0.7", "10.0.0.8"}) {
+    world.topology.want(1, *parse_ip(neighbour), 0);
+  }
+  world.topology.set_neighbours({{kLan, *parse_ip("10.0.0.8"), {{2, 0, 0, 0, 9, 9}}, true}});
+  EXPECT_TRUE(world.topology.silent(60'000).empty());
+  const auto silent = world.topology.silent(60'001);
+  ASSERT_EQ(silent.size(), 1U) << "neither who answers nor the host's own";
+  EXPECT_EQ(silent[0].address, *parse_ip("10.0.0.7"));
+  world.topology.want(1, *parse_ip("10.0.0.7"), 60'001);
+  EXPECT_TRUE(world.topology.silent(60'002).empty()) << "asked for again";
+}
+
+TEST(Topology, KeepsSoManyRoutesOfEachFamilyAndThoseFirstThatLeadToOthers) {
+  World world;
+  std::vector<KernelRoute> routes;
+  const auto add_far = [&](std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const IpAddress four(Ipv4Address{Be32::from_host(0x14000000 + i)});
+      routes.push_back(
+          {{four, 32}, KernelRoute::Kind::kUnicast, kWan, parse_ip("198.51.100.1"), 32});
+    }
+  };
+  add_far(kRoutesMax - 5);  // with two of the host's own addresses and the three below: all of them
+  routes.push_back(
+      {*parse_prefix("10.0.0.0/24"), KernelRoute::Kind::kUnicast, kLan, std::nullopt, 256});
+  routes.push_back(World::via("0.0.0.0/0", kWan, "198.51.100.1", 1024));
+  routes.push_back(World::on_link("198.51.100.0/24", kWan));
+  for (const char* prefix : {"2001:db8:10::/64", "2001:db8:20::/64"}) {
+    routes.push_back({*parse_prefix(prefix), KernelRoute::Kind::kUnicast, kLan, std::nullopt, 256});
+  }
+  world.topology.set_routes(routes);
+  world.take();
+  EXPECT_EQ(world.topology.routes_left_out(), 0U) << "the other family has room of its own";
+  EXPECT_NE(world.built.routes->find(*parse_ip("2001:db8:10::1")), nullptr);
+
+  add_far(kRoutesMax);
+  world.topology.set_routes(routes);
+  world.take();
+  EXPECT_EQ(world.topology.routes_left_out(), kRoutesMax);
+  for (const char* reached : {"10.0.0.7", "192.0.2.1", "198.51.100.7", "2001:db8:20::1"}) {
+    EXPECT_NE(world.built.routes->find(*parse_ip(reached)), nullptr) << reached;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::model
