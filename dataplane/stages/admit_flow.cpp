@@ -66,7 +66,8 @@ void close_replaced(FlowRef replaces, FlowTable<F>& flows, LcoreState& state) {
 // A new connection with the tuple of one that is closing, to the same backend and with the client's
 // own address: for the backend too it is the same tuple, so the entry begins anew.
 template <Family F>
-bool reopen(Packet& packet, const Choice& choice, FlowTable<F>& flows, LcoreState& state) {
+bool reopen(Packet& packet, const Choice& choice, const Snapshot& snapshot, FlowTable<F>& flows,
+            LcoreState& state) {
   if (!packet.replaces.valid()) {
     return false;
   }
@@ -80,6 +81,10 @@ bool reopen(Packet& packet, const Choice& choice, FlowTable<F>& flows, LcoreStat
     return false;
   }
   restart_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
+  // By the ways of now, whatever has changed since the old one's last packet.
+  flow.policy_epoch = snapshot.policy_epoch;
+  flow.route_epoch = snapshot.route_epoch;
+  flow.next_hop = {kNoNextHop, kNoNextHop};
   set_options(flow, flows.cold(packet.replaces.index()), packet.service->flow_options);
   packet.flow = packet.replaces;
   return true;
@@ -234,7 +239,7 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
                             ? Choice{packet.chosen.slot, &snapshot.bindings->at(packet.chosen.slot)}
                             : choose_binding(service, key, snapshot, state,
                                              chosen ? std::optional(packet.chosen) : std::nullopt);
-  if (service.mode == ForwardingMode::kDnat && reopen(packet, choice, flows, state)) {
+  if (service.mode == ForwardingMode::kDnat && reopen(packet, choice, snapshot, flows, state)) {
     if (!chosen) {
       remember_affinity(service, choice, IpAddress(key.source), state);
     }

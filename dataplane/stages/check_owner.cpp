@@ -3,8 +3,11 @@
 // once; a fragment by way of the lcore where its datagram meets. Where the port's device spreads
 // packets by the hash that decides and has told it, that is believed once it was found right; what
 // is on the wrong lcore nevertheless goes the same way.
+#include "dataplane/net/headers.h"
 #include "dataplane/stages/decisions.h"
 #include "dataplane/stages/pipeline.h"
+
+#include <algorithm>
 
 namespace sluice {
 namespace {
@@ -23,7 +26,8 @@ std::optional<std::uint8_t> owner_by_key(const Packet& packet, const Snapshot& s
   const FlowKey<F>& key = packet.key<F>();
   const AddressEntry* entry = snapshot.addresses->find(IpAddress(key.destination));
   const PortKey port{key.destination_port.host(), packet.protocol};
-  if (entry != nullptr && entry->kind == AddressKind::kSnat) {
+  if (entry != nullptr &&
+      (entry->kind == AddressKind::kSnat || is_shared_snat(*entry, snapshot, port.port))) {
     return snapshot.ownership->of_packet(key, End::kDestination, false);
   }
   if (entry != nullptr && snapshot.is_for_clients(*entry, port)) {
@@ -47,11 +51,17 @@ bool is_hash_of(std::uint32_t told, const Packet& packet, HashInput input,
   return told == ownership.hash_of(key, input);
 }
 
+// Before its transport header, which devices look for each in its own way.
+bool has_extensions(const Packet& packet) {
+  return packet.family == Family::kIpv6 &&
+         packet.l4_offset != packet.l3_offset + sizeof(Ipv6Header);
+}
+
 // The device says that it is ours, and is believed.
 bool is_told_ours(const Packet& packet, const Snapshot& snapshot, LcoreState& state) {
   const HashInput input = snapshot.ports[packet.rx_port].hash;
   if (input == HashInput::kNone || packet.kind != PacketKind::kTransport || packet.from_host ||
-      (packet.mbuf->ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0) {
+      (packet.mbuf->ol_flags & RTE_MBUF_F_RX_RSS_HASH) == 0 || has_extensions(packet)) {
     return false;
   }
   const std::uint32_t told = packet.mbuf->hash.rss;
@@ -70,6 +80,18 @@ bool is_told_ours(const Packet& packet, const Snapshot& snapshot, LcoreState& st
 }
 
 }  // namespace
+
+bool is_shared_snat(const AddressEntry& entry, const Snapshot& snapshot,
+                    std::optional<std::uint16_t> port) {
+  if (entry.kind != AddressKind::kHost) {
+    return false;
+  }
+  const auto& addresses = entry.address.family == Family::kIpv4 ? snapshot.snat4 : snapshot.snat6;
+  return std::any_of(addresses.begin(), addresses.end(), [&](const SnatAddress& snat) {
+    return snat.address == entry.address &&
+           (!port || (*port >= snat.port_begin && *port < snat.port_end));
+  });
+}
 
 std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot) {
   if (packet.kind > PacketKind::kIcmpError) {

@@ -18,6 +18,11 @@ namespace sluice {
 // when any lcore may.
 [[nodiscard]] std::optional<std::uint8_t> owner_of(const Packet& packet, const Snapshot& snapshot);
 
+// An address of the host's of which we have some ports, as a SNAT address: this one of them, or
+// any.
+[[nodiscard]] bool is_shared_snat(const AddressEntry& entry, const Snapshot& snapshot,
+                                  std::optional<std::uint16_t> port = std::nullopt);
+
 // Where a packet to `destination` has to go next.
 struct Way {
   bool routed = false;                 // false: there is no route

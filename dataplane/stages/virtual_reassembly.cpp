@@ -21,8 +21,8 @@ bool may_be_ours(const Packet& packet, const Snapshot& snapshot) {
   const AddressEntry* entry =
       snapshot.addresses->find(packet.family == Family::kIpv4 ? IpAddress(packet.key4.destination)
                                                               : IpAddress(packet.key6.destination));
-  return (entry != nullptr &&
-          (entry->kind != AddressKind::kHost || entry->serves_node_ports || entry->keeps_flows)) ||
+  return (entry != nullptr && (entry->kind != AddressKind::kHost || entry->serves_node_ports ||
+                               entry->keeps_flows || is_shared_snat(*entry, snapshot))) ||
          (snapshot.any_dnat && !packet.from_host);
 }
 

@@ -78,6 +78,19 @@ TEST_P(Fragmented, AnInOrderDatagramIsTranslatedFragmentByFragment) {
   EXPECT_EQ(world.flows().size(), 1U);
 }
 
+TEST_P(Fragmented, AnAnswerToASnatAddressThatTheHostHasTooIsTranslated) {
+  World world(family());
+  world.share_snat_with_host();
+  const Outcome there = world.run(datagram(world, 10), World::kWan);
+  ASSERT_EQ(there.verdict, Verdict::kTransmit);
+  FrameSpec answer = world.answer_to(there.frame);
+  answer.payload = 1000;
+  const std::vector<Outcome> outcomes =
+      carry(world, split(make_frame(answer), kPiece, kIdentification), World::kLan);
+  ASSERT_EQ(outcomes.size(), 6U);
+  EXPECT_EQ(read_frame(join(frames_of(outcomes))).source, world.vip);
+}
+
 TEST_P(Fragmented, AReversedDatagramWaitsForItsFirstFragmentAndIsTranslated) {
   World world(family());
   const Frame sent = datagram(world);

@@ -371,6 +371,14 @@ void World::delete_services(bool resets) {
   ++snapshot.epoch;
 }
 
+void World::share_snat_with_host() {
+  auto host = std::make_shared<AddressEntry>();
+  host->address = snat;
+  host->kind = AddressKind::kHost;
+  const std::vector<AddressTable::Change> changes{{snat, std::move(host)}};
+  snapshot.addresses = std::make_shared<AddressTable>(snapshot.addresses->with(changes));
+}
+
 void World::add_vip(const IpAddress& other) {
   auto entry = std::make_shared<AddressEntry>(*snapshot.addresses->find(vip));
   entry->address = other;

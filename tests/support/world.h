@@ -110,6 +110,8 @@ class World {
   void remove_and_reset(std::uint32_t slot);
   // All services of the VIP are deleted, and their TCP flows go on or end with them.
   void delete_services(bool resets = false);
+  // The SNAT address is one of the host's too, whose other ports it has.
+  void share_snat_with_host();
   // The VIP's services on another address too.
   void add_vip(const IpAddress& other);
   // Gives a service of the VIP a node port. Changes of the service from now on pass it by.
