@@ -165,6 +165,7 @@ def run_rows(chosen, options):
                 progress("")
                 print(f"{name}: not measured: {fault}", flush=True)
                 found.append({"name": name, "flows": set_up.flows, "fault": str(fault)})
+                write_json(found, options)
                 continue
             progress("")
             found.append(fold(name, set_up, words, result) | {"version": version})

@@ -85,7 +85,7 @@ TrialResult Generator::run(const TrialPlan& plan, const Tick& tick) {
   const auto hz = static_cast<double>(rte_get_tsc_hz());
   const auto length = static_cast<std::uint64_t>(plan.seconds * hz);
   const auto tick_every = static_cast<std::uint64_t>(hz / 4);
-  begun_ = last_received_ = rte_rdtsc();
+  begun_ = last_ours_ = rte_rdtsc();
   std::uint64_t next_tick = begun_ + tick_every;
   for (std::uint64_t now = begun_; now - begun_ < length; now = rte_rdtsc()) {
     send_due(now);
@@ -105,7 +105,7 @@ TrialResult Generator::run(const TrialPlan& plan, const Tick& tick) {
   drain(rte_get_tsc_hz() / 5);
   result_.preempted_ns = run_delay_ns("") - delay;
   result_.watched_preempted_ns = thread.empty() ? 0 : run_delay_ns(thread) - watched;
-  result_.seconds = static_cast<double>(std::max(ended, last_received_) - begun_) / hz;
+  result_.seconds = static_cast<double>(std::max(ended, last_ours_) - begun_) / hz;
   result_.forwarded = requests_.received();
   result_.reordered = requests_.reordered();
   result_.replied = replies_.received();
@@ -294,7 +294,6 @@ bool Generator::receive() {
         continue;
       }
       any = true;
-      last_received_ = rte_rdtsc();
       Sorted sorted;
       sort(*port, mbufs.data(), count, sorted);
       rte_pktmbuf_free_bulk(sorted.others, sorted.other_count);
@@ -312,15 +311,18 @@ bool Generator::receive() {
 }
 
 void Generator::sort(const Port& port, rte_mbuf** mbufs, std::uint16_t count, Sorted& sorted) {
-  const auto now = static_cast<std::uint32_t>(last_received_);
+  const std::uint64_t came = rte_rdtsc();
+  const auto now = static_cast<std::uint32_t>(came);
   for (std::uint16_t i = 0; i < count; ++i) {
     rte_mbuf* mbuf = mbufs[i];
     const auto* frame = rte_pktmbuf_mtod(mbuf, const std::uint8_t*);
     bool answered = false;
     if (&port == client_ && reader_.is_reply(frame, mbuf->data_len)) {
       answered = take_reply(mbuf, now);
+      last_ours_ = came;
     } else if (&port == backend_ && reader_.is_request(frame, mbuf->data_len)) {
       answered = take_request(mbuf, now);
+      last_ours_ = came;
     } else {
       answer_neighbour(port, mbuf);
     }

@@ -110,7 +110,7 @@ class Generator {
   Answer answer_ = Answer::kNone;
   std::uint64_t first_sequence_ = 1;
   std::uint64_t begun_ = 0;  // TSC
-  std::uint64_t last_received_ = 0;
+  std::uint64_t last_ours_ = 0;  // when what we had sent, or an answer to it, came last
   double packets_per_cycle_ = 0;
   std::uint64_t batch_ = 1;  // at a rate: as many are waited for
 
