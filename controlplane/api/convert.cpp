@@ -190,21 +190,26 @@ void fill_status(const runtime::ServiceView& view, v1::ServiceStatus& status) {
   status.set_epoch(view.epoch);
   status.set_forwarding_mode(word_of(view.service.mode));
   bool serving = false;
+  const std::vector<model::FrontendAddress> frontends = frontends_of(view.service);
   for (const runtime::PortView& port : view.ports) {
-    serving = serving || port.served;
-    for (const auto& [address, kind] : frontends_of(view.service)) {
+    serving = serving || (port.served && (frontends.empty() || has_node_ports(view.service)));
+    for (const auto& [address, kind] : frontends) {
       if (address.family != port.family) {
         continue;
       }
+      const bool shut = kind == model::FrontendKind::kCluster && view.service.internal_local;
+      serving = serving || (port.served && !shut);
       v1::Frontend& frontend = *status.add_frontends();
       frontend.set_address(to_string(address));
       frontend.set_port(port.key.port);
       frontend.set_protocol(model::name_of_protocol(port.key.protocol));
       frontend.set_service_port(port.name);
-      frontend.set_served(port.served);
+      frontend.set_served(port.served && !shut);
       if (!port.served) {
         frontend.set_reason(port.endpoints.empty() ? "no endpoint of this family"
                                                    : "no endpoint is ready");
+      } else if (shut) {
+        frontend.set_reason("internalTrafficPolicy is Local, and no endpoint is on a gateway");
       }
     }
     for (const runtime::EndpointView& seen : port.endpoints) {

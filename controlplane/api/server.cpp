@@ -25,6 +25,10 @@ constexpr int kStreamsMax = 128;
 // A peer that says nothing does not keep its place; clients that come back connect again unseen.
 constexpr int kIdleMsMax = 5'000;
 constexpr int kHandshakeMsMax = 5'000;
+// One that has gone without a word, its host down or its NAT full, keeps no watch and no forwarded
+// connection. Clients ask likewise (client/channel.cpp).
+constexpr int kPingMs = 20'000;
+constexpr int kPingAnswerMs = 10'000;
 
 }  // namespace
 
@@ -48,6 +52,9 @@ Server::Server(const std::string& socket_path, const model::TcpApiInput& tcp,
   builder.SetMaxSendMessageSize(-1);  // a list says more of a service than its write did
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMsMax);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingAnswerMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingMs / 2);
   builder.RegisterService(&service_);
   int port = 0;
   if (!tcp.empty()) {

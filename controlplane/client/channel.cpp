@@ -21,6 +21,9 @@ constexpr unsigned kRefreshSeconds = 5;
 // every call fails at once: a gateway that is back would not be seen.
 constexpr int kReconnectMs = 250;
 constexpr int kReconnectMaxMs = 2'000;
+// A gateway whose host has gone is noticed, though a watch waits for it without a deadline.
+constexpr int kPingMs = 20'000;
+constexpr int kPingAnswerMs = 10'000;
 
 // There is no TCP in the clear.
 std::string fault_of_tcp(std::string_view server, const TlsFiles& tls) {
@@ -93,6 +96,9 @@ Connection connect(const std::string& server, const TlsFiles& tls) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingAnswerMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no bound
   const auto credentials =
       server.starts_with(kUnix) ? grpc::InsecureChannelCredentials() : tls_credentials(tls);
   connection.channel = grpc::CreateCustomChannel(server, credentials, arguments);

@@ -170,6 +170,10 @@ def test_an_internal_policy_of_local_drops_at_the_cluster_address_alone(reached,
     shown = json.loads(gateway.ctl("get", "services", "web", "-o", "json").stdout)
     assert fetch(reached, shown["spec"]["clusterIP"]) == 28, "silence"
     assert gateway.drops()["traffic_policy"] > 0
+    for frontend in json.loads(gateway.ctl("get", "services", "web", "-o", "json").stdout)["status"]["frontends"]:
+        silent = frontend["address"] == shown["spec"]["clusterIP"]
+        assert frontend.get("served", False) != silent, frontend
+        assert not silent or "internalTrafficPolicy is Local" in frontend["reason"], frontend
     assert fetch(reached, VIPS[0]) == 0
     gateway.apply(web())
     assert fetch(reached, shown["spec"]["clusterIP"]) == 0

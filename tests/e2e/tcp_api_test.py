@@ -3,7 +3,10 @@
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -93,6 +96,21 @@ def test_certificates_that_are_replaced_are_used_without_a_restart(gateway, auth
     new = client_environment(following)
     wait_until(lambda: status(gateway, new).returncode == 0, 20, "the new certificates")
     assert status(gateway, old | {"SLUICE_CERTIFICATE_AUTHORITY": new["SLUICE_CERTIFICATE_AUTHORITY"]}).returncode == 3
+    gateway.stop()
+
+
+def test_a_watch_ends_when_its_gateway_says_nothing_any_more(gateway, authority):
+    gateway.start()
+    watch = gateway.namespace.spawn(SLUICECTL, "get", "services", "-w", env=os.environ | client_environment(authority),
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    assert watch.poll() is None
+    gateway.process.send_signal(signal.SIGSTOP)  # as one whose host has lost its power
+    try:
+        _, said = watch.communicate(timeout=60)
+    finally:
+        gateway.process.send_signal(signal.SIGCONT)
+    assert watch.returncode == 3, said
     gateway.stop()
 
 

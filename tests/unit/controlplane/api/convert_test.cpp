@@ -225,6 +225,28 @@ TEST(Convert, StatusTellsWhatIsServedAndWhyNot) {
   EXPECT_EQ(status.endpoints(0).reason(), "terminating");
 }
 
+TEST(Convert, WhatIsShutToClustersServesByNodePortsOrNotAtAll) {
+  runtime::ServiceView view;
+  view.service = validated(full());
+  view.service.vips.clear();
+  view.service.cluster_ips = {*parse_ip("10.96.0.1")};
+  view.service.internal_local = true;
+  view.ports = {{"http", Family::kIpv4, {80, 6}, true, {}}};
+  const auto is_serving = [&] {
+    v1::Service message;
+    fill(view, message);
+    EXPECT_FALSE(message.status().frontends(0).served());
+    const auto& conditions = message.status().conditions();
+    return std::any_of(conditions.begin(), conditions.end(), [](const auto& condition) {
+      return condition.type() == "Serving" && condition.status() == "True";
+    });
+  };
+  view.service.ports[0].node_port = 0;
+  EXPECT_FALSE(is_serving());
+  view.service.ports[0].node_port = 30'080;
+  EXPECT_TRUE(is_serving());
+}
+
 TEST(Convert, ChosenAddressesAreTheStatusAndNotTheSpec) {
   runtime::ServiceView view;
   view.service = validated(full());
