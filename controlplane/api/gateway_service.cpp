@@ -206,12 +206,18 @@ class Watch {
 
   void tell(const runtime::ServiceView& view) {
     const auto [at, fresh] = told_.try_emplace({view.provider, view.service.name});
-    const std::uint64_t before = at->second.entry().service().status().epoch();
-    if (!fresh && before == view.epoch) {
+    v1::ServiceEvent& kept = at->second;
+    if (!fresh && kept.entry().service().status().epoch() == view.epoch) {
       return;
     }
-    fill(view, *at->second.mutable_entry());
-    send(at->second, fresh ? v1::ServiceEvent::ADDED : v1::ServiceEvent::MODIFIED);
+    v1::ServiceEvent event;
+    fill(view, *event.mutable_entry());
+    send(event, fresh ? v1::ServiceEvent::ADDED : v1::ServiceEvent::MODIFIED);
+    // Endpoints are most of a service, and of one that is deleted nobody asks for them.
+    v1::Service& service = *event.mutable_entry()->mutable_service();
+    service.mutable_spec()->clear_endpoints();
+    service.mutable_status()->clear_endpoints();
+    kept = event;
   }
 
   void send(v1::ServiceEvent& event, v1::ServiceEvent::Type type) {
@@ -220,7 +226,7 @@ class Watch {
   }
 
   grpc::ServerWriter<v1::ServiceEvent>& writer_;
-  std::map<Key, v1::ServiceEvent> told_;
+  std::map<Key, v1::ServiceEvent> told_;  // as it was last, without endpoints
   bool open_ = true;
 };
 
