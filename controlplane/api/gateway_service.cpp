@@ -217,7 +217,7 @@ class Watch {
     v1::Service& service = *event.mutable_entry()->mutable_service();
     service.mutable_spec()->clear_endpoints();
     service.mutable_status()->clear_endpoints();
-    kept = event;
+    kept = event;  // moved, it would keep the memory of what was cleared
   }
 
   void send(v1::ServiceEvent& event, v1::ServiceEvent::Type type) {

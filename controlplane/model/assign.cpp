@@ -393,11 +393,11 @@ void Desired::choose_all(const std::string& provider, Service& service, const Ta
 
 // Two services that name one address of a pool.
 void Desired::check_sharing(const Transaction& transaction, std::size_t index,
+                            const std::vector<FrontendAddress>& frontends,
                             const std::set<ServiceName>& moving,
                             std::map<IpAddress, std::size_t>& here, Faults& faults,
                             std::optional<Error>& taken) const {
   const Service& service = transaction.upsert[index];
-  const std::vector<FrontendAddress> frontends = frontends_of(service);
   for (std::size_t f = 0; f < frontends.size(); ++f) {
     const IpAddress& vip = frontends[f].address;
     const bool is_pools = allocator_.pool_of(vip) != nullptr;  // a cluster address is never shared
@@ -408,16 +408,17 @@ void Desired::check_sharing(const Transaction& transaction, std::size_t index,
     const auto may_share_with = [&key](const Service& other) {
       return !key.empty() && sharing_key(other) == key;
     };
-    const std::string path = spec_path(index) + "." + frontend_field(service, f);
-    const std::string way_out =
-        std::string("choose another") +
-        (is_pools ? std::string(", or give both services one value of the annotation ") +
-                        kSharedIpAnnotation
-                  : "");
+    const auto path = [&] { return spec_path(index) + "." + frontend_field(service, f); };
+    const auto way_out = [is_pools] {
+      return std::string("choose another") +
+             (is_pools ? std::string(", or give both services one value of the annotation ") +
+                             kSharedIpAnnotation
+                       : "");
+    };
     const auto [other, fresh] = here.emplace(vip, index);
     if (!fresh && other->second != index && !may_share_with(transaction.upsert[other->second])) {
-      faults.add(path, "'" + sluice::to_string(vip) + "' is also of upsert[" +
-                           std::to_string(other->second) + "] of this transaction; " + way_out);
+      faults.add(path(), "'" + sluice::to_string(vip) + "' is also of upsert[" +
+                             std::to_string(other->second) + "] of this transaction; " + way_out());
     }
     const auto held = holders_.find(vip);
     if (held == holders_.end()) {
@@ -427,7 +428,7 @@ void Desired::check_sharing(const Transaction& transaction, std::size_t index,
       const bool ours = holder.provider == transaction.provider;
       if (!ours || (!moving.contains(holder.name) &&
                     !may_share_with(find(holder.provider, holder.name)->service))) {
-        note_taken(path, sluice::to_string(vip), holder.provider, holder.name, way_out, taken);
+        note_taken(path(), sluice::to_string(vip), holder.provider, holder.name, way_out(), taken);
         break;
       }
     }

@@ -200,7 +200,7 @@ void Desired::check_frontends(const Transaction& transaction, const std::set<Ser
       check_node_port(transaction, i, p, moving, node_ports_here, faults, taken);
     }
     const std::vector<FrontendAddress> frontends = frontends_of(service);
-    check_sharing(transaction, i, moving, addresses_here, faults, taken);
+    check_sharing(transaction, i, frontends, moving, addresses_here, faults, taken);
     for (std::size_t f = 0; f < frontends.size(); ++f) {
       const IpAddress& address = frontends[f].address;
       if (reserved_.contains(address)) {

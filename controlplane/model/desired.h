@@ -138,6 +138,7 @@ class Desired {
                   Faults& faults) const;
   // `here`: who of the transaction was seen first with an address.
   void check_sharing(const Transaction& transaction, std::size_t index,
+                     const std::vector<FrontendAddress>& frontends,
                      const std::set<ServiceName>& moving, std::map<IpAddress, std::size_t>& here,
                      Faults& faults, std::optional<Error>& taken) const;
   [[nodiscard]] bool may_share(const std::string& provider, const Service& service,
