@@ -4,12 +4,11 @@
 import pytest
 
 import gateway
-from guest import NICS, Guest
+from guest import MANAGEMENT, NICS, Guest
 from namespaces import Lab
 from paths import ROOT
 
 HOST_SETUP = ROOT / "deploy" / "host-setup"
-MANAGEMENT = "0000:00:03.0"
 
 pytestmark = pytest.mark.skipif(gateway.NIC != gateway.VIRTIO, reason="make guest has it")
 

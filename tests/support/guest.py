@@ -25,6 +25,7 @@ from paths import BUILD, ROOT
 KERNEL = ROOT / "build" / "guest"
 # Those of its NICs that a gateway may have, by the name of the TAP and its PCI address.
 NICS = {"wan": "0000:00:10.0", "lan": "0000:00:11.0"}
+MANAGEMENT = "0000:00:03.0"  # where the agent is asked
 QUEUES = 2
 MEMORY_MIB = 1536
 HUGEPAGES_MIB = 640
@@ -32,6 +33,10 @@ HUGEPAGES_MIB = 640
 FIRST_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 ADDRESS, PORT = "10.0.2.15", 9000  # of the agent; QEMU hands on what comes to it on loopback
 BOOT_SECONDS = 120
+
+
+def slot_of(pci_address):
+    return pci_address.split(":")[-1]
 
 
 def kernel_package():
@@ -145,7 +150,7 @@ class Guest(Namespace):
 
     def _qemu(self, initramfs):
         agent = [ROOT / "tests" / "support" / "guest_agent.py", self._lab.directory,
-                 KERNEL / "lib" / "modules", ADDRESS, PORT]
+                 KERNEL / "lib" / "modules", MANAGEMENT, ADDRESS, PORT]
         line = " ".join(str(word) for word in (
             "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt --", "/usr/bin/python3", *agent))
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
@@ -158,10 +163,10 @@ class Guest(Namespace):
                 "-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab,addr=5.0",
                 "-netdev", "user,id=management,restrict=on,ipv6=off,"
                            f"hostfwd=tcp:127.0.0.1:{PORT}-{ADDRESS}:{PORT}",
-                "-device", "virtio-net-pci,netdev=management,addr=3.0,romfile="]
+                "-device", f"virtio-net-pci,netdev=management,addr={slot_of(MANAGEMENT)},romfile="]
         for number, (tap, address) in enumerate(NICS.items(), start=1):
             argv += ["-netdev", f"tap,id={tap},ifname={tap},queues={QUEUES},script=no,downscript=no",
-                     "-device", f"virtio-net-pci,netdev={tap},addr={address.split(':')[-1]},"
+                     "-device", f"virtio-net-pci,netdev={tap},addr={slot_of(address)},"
                                 f"mac=52:54:00:00:00:0{number},mq=on,rss=on,vectors={2 * QUEUES + 2},"
                                 "disable-legacy=on,iommu_platform=on,romfile="]
         return argv

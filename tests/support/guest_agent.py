@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inside a guest: does what guest.py asks for, by XML-RPC on its management interface.
 
-    guest_agent.py DIRECTORY MODULES ADDRESS PORT
+    guest_agent.py DIRECTORY MODULES NIC ADDRESS PORT
 """
 
+import glob
 import itertools
 import os
 import socketserver
@@ -16,7 +17,7 @@ def must(*argv):
     subprocess.run(argv, check=True)
 
 
-def set_up(directory, modules, address):
+def set_up(directory, modules, nic, address):
     """The directory that both sides write to, the kernel's modules, an address to be asked at."""
     os.makedirs(directory, exist_ok=True)
     must("mount", "-t", "9p", "-o", "trans=virtio,version=9p2000.L,cache=none", "lab", directory)
@@ -26,8 +27,7 @@ def set_up(directory, modules, address):
     must("mount", "-t", "devpts", "devpts", "/dev/pts")
     must("modprobe", "virtio_net")
     must("ip", "link", "set", "lo", "up")
-    # Where guest.py has put it.
-    management = next(iter(os.listdir("/sys/bus/pci/devices/0000:00:03.0/virtio0/net")))
+    management = os.path.basename(*glob.glob(f"/sys/bus/pci/devices/{nic}/virtio*/net/*"))
     must("ip", "addr", "add", f"{address}/24", "dev", management)
     must("ip", "link", "set", management, "up")
 
@@ -64,8 +64,8 @@ class Server(socketserver.ThreadingMixIn, xmlrpc.server.SimpleXMLRPCServer):
 
 
 def main():
-    directory, modules, address, port = sys.argv[1:]
-    set_up(directory, modules, address)
+    directory, modules, nic, address, port = sys.argv[1:]
+    set_up(directory, modules, nic, address)
     server = Server((address, int(port)), allow_none=True, use_builtin_types=True,
                     logRequests=False)
     server.register_instance(Agent())
