@@ -55,7 +55,7 @@ def row(mode, version, protocol, size, kind="", *words):
     tables_mib = 2 * flows * (300 if version == 6 else 180) >> 20
     set_up = SetUp(version=version, mode=mode, protocol=protocol, flows=flows,
                    backends=1 if mode == "IO" else BACKENDS,
-                   hugepages=True, ring_log2=14, memory_mib=320 + tables_mib)
+                   hugepages=True, ring_log2=14, memory_mib=512 + tables_mib)
     return name, set_up, words
 
 

@@ -170,6 +170,17 @@ class Generator:
         if self.process.poll() is not None:
             raise CommandFailed(f"sluice-pktgen: {self.log()}")
 
+    @contextlib.contextmanager
+    def ended_by_a_fault(self):
+        """While the other end starts: without one there is nothing to wait for, and the next
+        measurement wants this one's memory."""
+        try:
+            yield
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
     def stop(self):
         """After the other end: one that polls while its memif peer goes may crash."""
         try:
@@ -210,6 +221,10 @@ class Run:
     def __init__(self, lab, set_up, *words, core=1, preferred=False):
         self._generator = Generator(lab, set_up, *words, core=core, preferred=preferred)
         # It goes on when the VIP answers.
+        with self._generator.ended_by_a_fault():
+            self._start_gateway(lab, set_up, preferred)
+
+    def _start_gateway(self, lab, set_up, preferred):
         directory = self._generator.directory
         namespace = lab.namespace(f"gateway-{directory.name}")
         self.gateway = Gateway(namespace, directory, config(directory, set_up)).start()
@@ -246,6 +261,10 @@ class IoRun:
     def __init__(self, lab, set_up, *words, core=1, preferred=False):
         self._generator = Generator(lab, set_up, "--gateway-mac", GATEWAY_MAC, "--no-open", *words,
                                     core=core, preferred=preferred)
+        with self._generator.ended_by_a_fault():
+            self._start_testpmd(lab, set_up, preferred)
+
+    def _start_testpmd(self, lab, set_up, preferred):
         directory, cpu = self._generator.directory, set_up.lcores[0]
         ports = [word for number in (0, 1)
                  for word in ("--vdev", device(number, "client", directory, set_up))]
