@@ -188,7 +188,7 @@ void Gateway::open_flows(std::uint32_t begin, std::uint32_t end) {
   }
   // Established, so that a hit is one.
   for (std::uint32_t i = 0; protocol_ == kProtocolTcp && i < state.flows4.high_water(); ++i) {
-    state.flows4.hot(i).state = FlowState::kTcpEstablished;
+    state.flows4.set_state(i, FlowState::kTcpEstablished);
   }
 }
 

@@ -126,7 +126,7 @@ FlowFilter address_filter(const Request& request, model::Faults& faults) {
     }
     if (!filter.state) {
       faults.add("state", "'" + request.state() + "' is not a state of a flow; use udp, " +
-                              "half_open, established, closing or reset");
+                              "half_open, established, closing, time_wait or reset");
     }
   }
   return filter;
@@ -329,6 +329,8 @@ grpc::Status GatewayService::GetStatus(grpc::ServerContext* /*context*/,
     lcore.set_held_fragments(seen.held_fragments);
     lcore.set_fragmented(seen.fragmented);
     lcore.set_busy_permille(static_cast<std::uint32_t>(seen.busy_permille));
+    lcore.set_ended_evicted(seen.ended_evicted);
+    lcore.set_snat_quarantine_broken(seen.snat_quarantine_broken);
   }
   return grpc::Status::OK;
 }

@@ -177,7 +177,7 @@ void add_flow_filters(CLI::App& command, Options& options) {
   command.add_option("--backend", options.backend, "Flows to this backend address");
   command.add_option("--service", options.service, "Flows or backends of this service");
   command.add_option("--state", options.state, "Flows in this state")
-      ->check(CLI::IsMember({"udp", "half_open", "established", "closing", "reset"}));
+      ->check(CLI::IsMember({"udp", "half_open", "established", "closing", "time_wait", "reset"}));
 }
 
 void add_more_commands(CLI::App& app, Options& options, Words& words, Subcommands& commands) {

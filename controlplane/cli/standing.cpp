@@ -21,7 +21,7 @@ constexpr std::uint32_t kFlowsMax = 100'000;
 constexpr std::uint32_t kSilentSeconds = 2;
 
 bool is_over(const v1::Flow& flow) {
-  return (flow.state() == "closing" || flow.state() == "reset") &&
+  return (flow.state() == "closing" || flow.state() == "time_wait" || flow.state() == "reset") &&
          flow.idle_seconds() >= kSilentSeconds;
 }
 

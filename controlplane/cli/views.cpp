@@ -404,7 +404,7 @@ std::string text_of(const v1::GatewayStatus& status, Time now) {
         {number(lcore.lcore()), number(lcore.epoch_seen()), number(lcore.packets()),
          of_max(lcore.flows_ipv4(), status.flows_ipv4_max()),
          of_max(lcore.flows_ipv6(), status.flows_ipv6_max()), number(lcore.half_open()),
-         number(lcore.half_open_evicted()), number(lcore.held_packets()),
+         number(lcore.half_open_evicted() + lcore.ended_evicted()), number(lcore.held_packets()),
          number(lcore.held_fragments()), number(lcore.handed_over()),
          lcore.stalled() ? std::string("STALLED")
                          : fmt::format("{:.1f}%", lcore.busy_permille() / 10.0)});

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <string>
 
 namespace sluice::runtime {
 
@@ -24,6 +25,34 @@ void Reconciler::watch_lcores() {
       spdlog::info("lcore {} goes on", lcore);
     }
   }
+}
+
+// Said while there is some left: before new flows are dropped for want of it.
+void Reconciler::watch_room() {
+  const auto watch_table = [this](std::size_t i, std::uint64_t flows, std::uint64_t flows_max,
+                                  const char* setting) {
+    if (flows_max - flows <= flows_max / 10) {
+      note_event({.warning = true,
+                  .reason = "FlowTableNearlyFull",
+                  .message = "lcore " + std::to_string(dataplane_.lcores()[i]) +
+                             " has used nine tenths of its entries or more; raise dataplane." +
+                             setting});
+    }
+  };
+  std::uint64_t broken = 0;
+  for (std::size_t i = 0; i < dataplane_.counters().size(); ++i) {
+    const LcoreCounters& counters = *dataplane_.counters()[i];
+    watch_table(i, counters.flows_ipv4.get(), config_.flows_ipv4, "flows_ipv4");
+    watch_table(i, counters.flows_ipv6.get(), config_.flows_ipv6, "flows_ipv6");
+    broken += counters.snat_quarantine_broken.get();
+  }
+  if (broken != snat_quarantine_broken_) {
+    note_event({.warning = true,
+                .reason = "SnatPortsShort",
+                .message = "SNAT ports of connections that ended within the last minute are used "
+                           "again, as an endpoint has no others; add addresses to snat"});
+  }
+  snat_quarantine_broken_ = broken;
 }
 
 // A link that comes up may lead to another switch, which learns again where our addresses are.
@@ -72,6 +101,7 @@ void Reconciler::unwant(const model::Topology::Neighbour& neighbour) {
 void Reconciler::keep_house() {
   housekept_ = Clock::now();
   watch_lcores();
+  watch_room();
   follow_links();
   compiler_.set_time(clock_ms());
   dirty_ = compiler_.expire_drains() || dirty_;

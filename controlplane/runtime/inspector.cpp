@@ -39,7 +39,8 @@ std::vector<LcoreView> Inspector::lcores() const {
                      counters.handed_over.get(), counters.affinity_evicted.get(),
                      counters.half_open.get(), counters.half_open_evicted.get(),
                      counters.held_fragments.get(), counters.fragmented.get(),
-                     counters.busy_permille.get()});
+                     counters.busy_permille.get(), counters.ended_evicted.get(),
+                     counters.snat_quarantine_broken.get()});
   }
   return views;
 }

@@ -29,6 +29,8 @@ struct LcoreView {
   std::uint64_t held_fragments = 0;
   std::uint64_t fragmented = 0;
   std::uint64_t busy_permille = 0;
+  std::uint64_t ended_evicted = 0;
+  std::uint64_t snat_quarantine_broken = 0;
 };
 
 // The kernel's filter of source addresses on an interface, as it holds there: 0 off, 1 strict, 2

@@ -167,6 +167,7 @@ class Reconciler {
   void keep_house();
   void follow_links();
   void watch_lcores();
+  void watch_room();
   [[nodiscard]] std::uint64_t clock_ms() const;
 
   // Since a number was first used, and since its present holder has it.
@@ -209,6 +210,7 @@ class Reconciler {
   std::uint64_t house_epoch_ = 0;
   std::vector<std::uint64_t> turns_;  // of each lcore, at the last housekeeping
   std::set<unsigned> stalled_;        // CPU numbers
+  std::uint64_t snat_quarantine_broken_ = 0;
   bool dirty_ = true;
   std::vector<Waiting> waiting_;
   std::vector<Waiting> unpublished_;         // of this batch, or held back

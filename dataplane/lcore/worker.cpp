@@ -145,7 +145,8 @@ void Worker::turn() {
   state_.counters.flows_ipv4.set(state_.flows4.size());
   state_.counters.flows_ipv6.set(state_.flows6.size());
   state_.counters.held_fragments.set(state_.fragments.held());
-  state_.counters.half_open.set(state_.flows4.half_open() + state_.flows6.half_open());
+  state_.counters.half_open.set(state_.flows4.count(FlowList::kHalfOpen) +
+                                state_.flows6.count(FlowList::kHalfOpen));
   state_.counters.turns.add(1);
   context_.rcu->quiescent(context_.number);
   if (packets != 0) {

@@ -58,7 +58,7 @@ void close_replaced(FlowRef replaces, FlowTable<F>& flows, LcoreState& state) {
   const FlowHot<F>& flow = flows.hot(replaces.index());
   const bool unanswered =
       flow.state == FlowState::kTcpHalfOpen && flow.last_seen_ms != state.now_ms;
-  if (unanswered || flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset) {
+  if (unanswered || has_closed(flow.state)) {
     close_flow(flows, replaces.index(), state.now_ms, state.counters);
   }
 }
@@ -72,12 +72,11 @@ bool reopen(Packet& packet, const Choice& choice, const Snapshot& snapshot, Flow
     return false;
   }
   FlowHot<F>& flow = flows.hot(packet.replaces.index());
-  const bool closing = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
-  if (!closing || !flow.keeps_client() || flow.binding_slot != choice.slot ||
+  if (!has_closed(flow.state) || !flow.keeps_client() || flow.binding_slot != choice.slot ||
       flow.client_key() != packet.key<F>()) {
     return false;
   }
-  if (!make_room(FlowState::kTcpHalfOpen, flows, state.now_ms, state.counters)) {
+  if (!keep_to_half_open_max(flows, state.now_ms, state.counters)) {
     return false;
   }
   restart_flow(flows, packet.replaces.index(), state.now_ms, state.counters);
@@ -198,8 +197,9 @@ template <Family F>
                                              LcoreState& state) {
   FlowTable<F>& flows = state.flows<F>();
   const ServicePort& service = *packet.service;
-  if ((flow.state == FlowState::kTcpHalfOpen || flows.size() == flows.capacity()) &&
-      !make_room(flow.state, flows, state.now_ms, state.counters)) {
+  const bool half_open = flow.state == FlowState::kTcpHalfOpen;
+  if ((flows.is_short() && !make_room(flows, state.now_ms, state.counters)) ||
+      (half_open && !keep_to_half_open_max(flows, state.now_ms, state.counters))) {
     packet.decide_drop(Drop::kFlowTableFull);
     return false;
   }

@@ -37,8 +37,7 @@ bool opens_anew(const Packet& packet, FlowRef ref, const FlowHot<F>& flow,
   const bool unanswered =
       flow.state == FlowState::kTcpHalfOpen && (flow.flags & kFlowReplied) == 0 &&
       snapshot.bindings->state(flow.binding_slot).state() == BindingState::kRemoved;
-  const bool closed = flow.state == FlowState::kTcpClosing || flow.state == FlowState::kTcpReset;
-  return (closed || unanswered) && is_new_connection(packet, ref);
+  return (has_closed(flow.state) || unanswered) && is_new_connection(packet, ref);
 }
 
 // What the removal of its endpoint means for a flow. TCP: the end, where its service says so. UDP

@@ -235,7 +235,7 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const ServiceP
              !state.snat.has_room(snat_addresses<F>(snapshot), *snapshot.ownership, flows, flow)) {
     explain_drop(answer, Drop::kSnatExhausted,
                  "admit_flow: no SNAT address and port is free towards this backend");
-  } else if (flows.size() == flows.capacity() && flows.evicted() == 0) {
+  } else if (flows.size() == flows.capacity() && flows.count(FlowList::kEvicted) == 0) {
     explain_drop(answer, Drop::kFlowTableFull, "admit_flow: the flow table is full");
   } else {
     return false;

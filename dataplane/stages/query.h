@@ -30,7 +30,7 @@ struct FlowRow {
   SocketAddress frontend;
   SocketAddress snat;
   SocketAddress backend;
-  std::string state;        // "udp", "half_open", "established", "closing", "reset"
+  std::string state;        // "udp", "half_open", "established", "closing", "time_wait", "reset"
   std::uint32_t lcore = 0;  // CPU number
   std::uint32_t binding_slot = 0;
   std::uint32_t service_port = 0;  // ServicePort::id

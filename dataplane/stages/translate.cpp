@@ -34,10 +34,9 @@ void account(const Packet& packet, FlowHot<F>& flow, LcoreState& state) {
       clamp_mss(packet.at<TcpHeader>(packet.l4_offset),
                 state.flows<F>().cold(packet.flow.index()).mss_max);
     }
-    if (flow.state == FlowState::kTcpHalfOpen && next.state != FlowState::kTcpHalfOpen) {
-      state.flows<F>().leave_half_open(packet.flow.index());
+    if (next.state != flow.state) {
+      state.flows<F>().set_state(packet.flow.index(), next.state);
     }
-    flow.state = next.state;
     flow.flags = next.flags;
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 namespace sluice {
 
@@ -47,35 +48,72 @@ void close_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
 
 namespace {
 
+constexpr std::uint32_t kPassedOverMax = 4;
+
 // Not one that was evicted this very turn: a packet of the burst may refer to it still.
 template <Family F>
 bool free_evicted(FlowTable<F>& flows, std::uint32_t now_ms) {
-  if (flows.evicted() == 0 || flows.hot(flows.oldest_evicted()).last_seen_ms == now_ms) {
+  const std::uint32_t oldest = flows.oldest(FlowList::kEvicted);
+  if (flows.count(FlowList::kEvicted) == 0 || flows.hot(oldest).last_seen_ms == now_ms) {
     return false;
   }
-  flows.erase(flows.oldest_evicted());
+  flows.erase(oldest);
   return true;
+}
+
+template <Family F>
+void evict_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
+                LcoreCounters& counters) {
+  const FlowState state = flows.hot(index).state;
+  if (state != FlowState::kQuarantine) {
+    settle(flows, index, counters);
+  }
+  flows.evict(index, now_ms);
+  (state == FlowState::kTcpHalfOpen ? counters.half_open_evicted : counters.ended_evicted).add(1);
+}
+
+// The first of a list that rests. A few that do not are put at its end, so that nobody who keeps
+// one going protects those behind it.
+template <Family F>
+std::optional<std::uint32_t> oldest_at_rest(FlowList list, FlowTable<F>& flows,
+                                            std::uint32_t now_ms) {
+  for (std::uint32_t i = std::min(flows.count(list), kPassedOverMax); i > 0; --i) {
+    const std::uint32_t index = flows.oldest(list);
+    const FlowHot<F>& flow = flows.hot(index);
+    if (flow.state == FlowState::kQuarantine || now_ms - flow.last_seen_ms >= kAtRestMs) {
+      return index;
+    }
+    flows.set_state(index, flow.state);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 template <Family F>
-bool make_room(FlowState state, FlowTable<F>& flows, std::uint32_t now_ms,
-               LcoreCounters& counters) {
-  if (flows.size() == flows.capacity() && !free_evicted(flows, now_ms)) {
-    return false;
-  }
-  if (state != FlowState::kTcpHalfOpen || flows.half_open() < flows.half_open_max()) {
+bool keep_to_half_open_max(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters) {
+  if (flows.count(FlowList::kHalfOpen) < flows.half_open_max()) {
     return true;
   }
-  if (flows.evicted() >= flows.half_open_max() && !free_evicted(flows, now_ms)) {
+  if (flows.count(FlowList::kEvicted) >= flows.half_open_max() && !free_evicted(flows, now_ms)) {
     return false;
   }
-  const std::uint32_t oldest = flows.oldest_half_open();
-  settle(flows, oldest, counters);
-  flows.evict(oldest, now_ms);
-  counters.half_open_evicted.add(1);
+  evict_flow(flows, flows.oldest(FlowList::kHalfOpen), now_ms, counters);
   return true;
+}
+
+template <Family F>
+bool make_room(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters) {
+  if (flows.is_short() && flows.count(FlowList::kEvicted) < flows.spare()) {
+    auto oldest = oldest_at_rest(FlowList::kEnded, flows, now_ms);
+    if (!oldest) {
+      oldest = oldest_at_rest(FlowList::kHalfOpen, flows, now_ms);
+    }
+    if (oldest) {
+      evict_flow(flows, *oldest, now_ms, counters);
+    }
+  }
+  return flows.size() < flows.capacity() || free_evicted(flows, now_ms);
 }
 
 template <Family F>
@@ -104,9 +142,9 @@ void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms
   settle(flows, index, counters);
   FlowHot<F>& flow = flows.hot(index);
   const std::uint32_t service_port = flows.cold(index).service_port;
+  flows.set_state(index, FlowState::kTcpHalfOpen);
   flow.flags = 0;
   flow.last_seen_ms = now_ms;
-  flows.enter_half_open(index);
   FlowCold& cold = flows.cold(index);
   cold.opened_ms = now_ms;
   cold.packets_in = cold.bytes_in = cold.packets_out = cold.bytes_out = 0;
@@ -190,11 +228,15 @@ template <Family F>
 void Aging<F>::age(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                    LcoreCounters& counters) {
   const FlowHot<F>& flow = flows.hot(index);
-  if (flow.state == FlowState::kFree ||
-      now_ms - flow.last_seen_ms < timeout_ms(flow, flows.cold(index))) {
+  const std::uint32_t rested_ms = now_ms - flow.last_seen_ms;
+  if (flow.state == FlowState::kFree || rested_ms < timeout_ms(flow, flows.cold(index))) {
     return;
   }
   if (flow.state == FlowState::kQuarantine) {
+    flows.erase(index);
+  } else if (flow.state == FlowState::kTcpTimeWait &&
+             rested_ms >= facts_of(FlowState::kQuarantine).timeout_ms) {
+    settle(flows, index, counters);
     flows.erase(index);
   } else {
     end_flow(flows, index, now_ms, counters);
@@ -207,8 +249,10 @@ template void close_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t
 template void close_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void restart_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void restart_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
-template bool make_room(FlowState, FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
-template bool make_room(FlowState, FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
+template bool keep_to_half_open_max(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
+template bool keep_to_half_open_max(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowTable<Family::kIpv4>&, std::uint32_t, LcoreCounters&);
+template bool make_room(FlowTable<Family::kIpv6>&, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void end_flow(FlowTable<Family::kIpv6>&, std::uint32_t, std::uint32_t, LcoreCounters&);
 template void revoke_flow(FlowTable<Family::kIpv4>&, std::uint32_t, std::uint32_t, LcoreCounters&);

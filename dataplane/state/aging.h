@@ -43,13 +43,22 @@ template <Family F>
 void restart_flow(FlowTable<F>& flows, std::uint32_t index, std::uint32_t now_ms,
                   LcoreCounters& counters);
 
-// Room for one more flow that begins in `state`, at a bounded cost: at most half_open_max flows are
-// half-open, then the oldest of them is expired early, into a quarantine that at most as many are
-// in; then, or when the table is full, the longest one there is freed. No other flow is touched,
-// least of all an established one. False: nothing could be had, all of it being of this very turn.
+// Leave for one more flow to be half-open, at a bounded cost: at most half_open_max are, then the
+// oldest of them is evicted, into a quarantine that at most as many are in; then the longest one
+// there is freed. False: all of those are of this very turn.
 template <Family F>
-[[nodiscard]] bool make_room(FlowState state, FlowTable<F>& flows, std::uint32_t now_ms,
-                             LcoreCounters& counters);
+[[nodiscard]] bool keep_to_half_open_max(FlowTable<F>& flows, std::uint32_t now_ms,
+                                         LcoreCounters& counters);
+
+// For how long a flow has no packet before it may be given up for another: longer than a segment
+// that got no answer waits to be sent again (RFC 6298 §2.1).
+inline constexpr std::uint32_t kAtRestMs = 1'000;
+
+// An entry for one more flow. In a table that has few left, each one evicts whoever ended first, or
+// else the oldest half-open flow, of those that rest; so some are there to be freed when all are
+// used up. No other flow is touched, least of all an established one. False: nothing can be had.
+template <Family F>
+[[nodiscard]] bool make_room(FlowTable<F>& flows, std::uint32_t now_ms, LcoreCounters& counters);
 
 // As when its time is over; between bursts only. A UDP flow leaves at once, others are closed.
 template <Family F>

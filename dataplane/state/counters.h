@@ -51,20 +51,21 @@ struct alignas(64) LcoreCounters {
   Counter turns;
   Counter idle_turns;
   Counter busy_permille;  // of the last full second, turns that did something
-  Counter packets;      // received from ports and from the kernel
-  Counter handed_over;  // to the lcore that owns the flow
+  Counter packets;        // received from ports and from the kernel
+  Counter handed_over;    // to the lcore that owns the flow
   // Hashes of a port's device that were compared with software (HashTrust), by port.
   std::array<Counter, kPortsMax> hashes_equal;
   std::array<Counter, kPortsMax> hashes_different;
   Counter epoch_seen;
   Counter flows_ipv4;
   Counter flows_ipv6;
-  Counter held_packets;    // waiting for a neighbour now
-  Counter held_fragments;  // waiting for the first one of their datagram now
-  Counter fragmented;      // packets that were cut to fit the way out
-  Counter snat_quarantine_broken;
+  Counter held_packets;                      // waiting for a neighbour now
+  Counter held_fragments;                    // waiting for the first one of their datagram now
+  Counter fragmented;                        // packets that were cut to fit the way out
+  Counter snat_quarantine_broken;            // SNAT tuples taken again before their minute was over
   Counter half_open;                         // now, of both families
-  Counter half_open_evicted;                 // expired early, the budget being used up
+  Counter half_open_evicted;                 // the budget being used up, or the table
+  Counter ended_evicted;                     // the table being used up
   Counter affinity_evicted;                  // clients whose affinity had to go before its time
   std::unique_ptr<FlowCounters[]> services;  // by ServicePort::id
   std::unique_ptr<FlowCounters[]> bindings;  // by slot

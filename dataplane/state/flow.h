@@ -7,6 +7,7 @@
 #include "dataplane/snapshot/next_hops.h"
 #include "dataplane/snapshot/services.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -20,9 +21,10 @@ enum class FlowState : std::uint8_t {
   kUdp,
   kTcpHalfOpen,  // until both sides are known to talk
   kTcpEstablished,
-  kTcpClosing,  // a FIN was seen
-  kTcpReset,    // a RST was seen
-  kQuarantine,  // closed; keeps its SNAT tuple only, out of the backend's TIME_WAIT
+  kTcpClosing,   // a FIN was seen
+  kTcpTimeWait,  // of both sides: late segments yet, for as long as an end is in TIME-WAIT
+  kTcpReset,     // a RST was seen
+  kQuarantine,   // ended otherwise; keeps its SNAT tuple only, out of the backend's TIME-WAIT
   kCount,
 };
 
@@ -33,6 +35,7 @@ struct FlowStateFacts {
 };
 
 // RFC 5382 REQ-5: established >= 2 h 4 min, transitory >= 4 min. RFC 4787 REQ-5: UDP >= 2 min.
+// TIME-WAIT is Linux's.
 inline constexpr std::array<FlowStateFacts, static_cast<std::size_t>(FlowState::kCount)>
     kFlowStates{{
         {FlowState::kFree, "free", 0},
@@ -40,6 +43,7 @@ inline constexpr std::array<FlowStateFacts, static_cast<std::size_t>(FlowState::
         {FlowState::kTcpHalfOpen, "half_open", 240'000},
         {FlowState::kTcpEstablished, "established", 7'440'000},
         {FlowState::kTcpClosing, "closing", 240'000},
+        {FlowState::kTcpTimeWait, "time_wait", 60'000},
         {FlowState::kTcpReset, "reset", 10'000},
         {FlowState::kQuarantine, "quarantine", 60'000},
     }};
@@ -54,6 +58,12 @@ static_assert([] {
 
 [[nodiscard]] constexpr const FlowStateFacts& facts_of(FlowState state) {
   return kFlowStates[static_cast<std::size_t>(state)];
+}
+
+// A SYN of the client's is a new connection then (RFC 9293 §3.10.7.4, TIME-WAIT).
+[[nodiscard]] constexpr bool has_closed(FlowState state) {
+  return state == FlowState::kTcpClosing || state == FlowState::kTcpTimeWait ||
+         state == FlowState::kTcpReset;
 }
 
 // Which way a packet of a flow goes: the index of what a flow keeps for each direction.
@@ -139,14 +149,15 @@ static_assert(sizeof(FlowHot<Family::kIpv4>) == 64);
 static_assert(sizeof(FlowHot<Family::kIpv6>) == 128);
 
 enum FlowFlag : std::uint8_t {
-  kFlowReplied = 1,         // half-open: the backend has said something
-  kFlowRevoked = 1,         // in quarantine: it was ended, and no segment takes it up again
-  kFlowFinClient = 2,       // FIN seen from the client
-  kFlowFinBackend = 4,      // FIN seen from the backend
+  kFlowReplied = 1,     // half-open: the backend has said something
+  kFlowRevoked = 1,     // in quarantine: it was ended, and no segment takes it up again
+  kFlowFinClient = 2,   // FIN seen from the client
+  kFlowFinBackend = 4,  // FIN seen from the backend
+  kFlowFinBoth = kFlowFinClient | kFlowFinBackend,
   kFlowClientGoesOn = 8,    // reset: the client has sent a segment since
   kFlowBackendGoesOn = 16,  // reset: the backend has
   kFlowGoesOn = kFlowClientGoesOn | kFlowBackendGoesOn,
-  kFlowEvicted = 32,     // in quarantine because the half-open budget was used up
+  kFlowEvicted = 32,     // in quarantine before its time
   kFlowClampMss = 64,    // FlowCold::mss_max is set
   kFlowOwnTimers = 128,  // FlowCold::idle_ms and transitory_ms are; else those of kFlowStates
 };
@@ -156,10 +167,10 @@ struct alignas(64) FlowCold {
   std::uint32_t service_port = 0;  // ServicePort::id
   std::uint32_t opened_ms = 0;
   std::uint32_t idle_ms = 0;        // with kFlowOwnTimers, both: UDP, or TCP once established
-  std::uint32_t transitory_ms = 0;  // TCP half-open or closing
+  std::uint32_t transitory_ms = 0;  // TCP half-open or closing; TIME-WAIT, if shorter
   std::uint16_t mss_max = 0;        // with kFlowClampMss
   QuotaIds quotas = {};             // what it counts against while it is alive
-  std::uint32_t older = 0;          // FlowTable's lists of half-open and of evicted flows
+  std::uint32_t older = 0;          // in a list of FlowTable's
   std::uint32_t newer = 0;
   std::uint64_t packets_in = 0;  // folded so far
   std::uint64_t bytes_in = 0;
@@ -182,6 +193,8 @@ template <Family F>
     case FlowState::kTcpHalfOpen:
     case FlowState::kTcpClosing:
       return cold.transitory_ms;
+    case FlowState::kTcpTimeWait:
+      return std::min(cold.transitory_ms, facts_of(flow.state).timeout_ms);
     default:
       return facts_of(flow.state).timeout_ms;
   }

@@ -21,7 +21,10 @@ std::size_t FlowTable<F>::region_bytes(std::uint32_t capacity) {
 template <Family F>
 FlowTable<F>::FlowTable(std::span<std::byte> region, std::uint32_t capacity,
                         const HashSecret& secret)
-    : mask_(bucket_count(capacity) - 1), capacity_(capacity), secret_(secret) {
+    : mask_(bucket_count(capacity) - 1),
+      capacity_(capacity),
+      spare_(std::max(std::clamp(capacity / 8, 1U, kSpareEntries), capacity / 512)),
+      secret_(secret) {
   const auto begin = reinterpret_cast<std::uintptr_t>(region.data());
   std::byte* next = region.data() + ((alignof(Hot) - begin % alignof(Hot)) % alignof(Hot));
   hot_ = reinterpret_cast<Hot*>(next);
@@ -143,7 +146,7 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_
     quotas_->count(cold.quotas, !flow.keeps_client());
   }
   if (flow.state == FlowState::kTcpHalfOpen) {
-    append(half_open_, index);
+    enter_list(index);
   }
   if (free_head_ != kNoEntry) {  // the next one to be taken; fresh ones lie in a row
     prefetch(free_head_);
@@ -154,7 +157,7 @@ FlowRef FlowTable<F>::insert(const Hot& flow, const FlowCold& cold, std::uint64_
 template <Family F>
 void FlowTable<F>::erase(std::uint32_t index) {
   Hot& flow = hot_[index];
-  leave_lists(index);
+  leave_list(index);
   if (flow.state != FlowState::kQuarantine) {
     release_quotas(index);
     remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
@@ -169,19 +172,30 @@ void FlowTable<F>::erase(std::uint32_t index) {
 template <Family F>
 void FlowTable<F>::quarantine(std::uint32_t index, std::uint32_t now_ms) {
   Hot& flow = hot_[index];
-  leave_lists(index);
+  leave_list(index);
   release_quotas(index);
   remove(hash_of(flow.client_key()), FlowRef::make(index, Direction::kFromClient));
   flow.state = FlowState::kQuarantine;
   flow.flags = 0;
   flow.last_seen_ms = now_ms;
+  enter_list(index);
 }
 
 template <Family F>
 void FlowTable<F>::evict(std::uint32_t index, std::uint32_t now_ms) {
-  quarantine(index, now_ms);
+  if (hot_[index].state != FlowState::kQuarantine) {
+    quarantine(index, now_ms);
+  }
+  leave_list(index);
   hot_[index].flags |= kFlowEvicted;
-  append(evicted_, index);
+  enter_list(index);
+}
+
+template <Family F>
+void FlowTable<F>::set_state(std::uint32_t index, FlowState state) {
+  leave_list(index);
+  hot_[index].state = state;
+  enter_list(index);
 }
 
 // A tuple in quarantine is no longer counted: whoever needs it may have it.
@@ -222,12 +236,30 @@ void FlowTable<F>::unlink(List& list, std::uint32_t index) {
 }
 
 template <Family F>
-void FlowTable<F>::leave_lists(std::uint32_t index) {
-  if (hot_[index].state == FlowState::kTcpHalfOpen) {
-    unlink(half_open_, index);
-  } else if (hot_[index].state == FlowState::kQuarantine &&
-             (hot_[index].flags & kFlowEvicted) != 0) {
-    unlink(evicted_, index);
+std::optional<FlowList> FlowTable<F>::list_of(const Hot& flow) {
+  switch (flow.state) {
+    case FlowState::kTcpHalfOpen:
+      return FlowList::kHalfOpen;
+    case FlowState::kTcpTimeWait:
+      return FlowList::kEnded;
+    case FlowState::kQuarantine:
+      return (flow.flags & kFlowEvicted) != 0 ? FlowList::kEvicted : FlowList::kEnded;
+    default:
+      return std::nullopt;
+  }
+}
+
+template <Family F>
+void FlowTable<F>::enter_list(std::uint32_t index) {
+  if (const auto list = list_of(hot_[index])) {
+    append(lists_[static_cast<std::size_t>(*list)], index);
+  }
+}
+
+template <Family F>
+void FlowTable<F>::leave_list(std::uint32_t index) {
+  if (const auto list = list_of(hot_[index])) {
+    unlink(lists_[static_cast<std::size_t>(*list)], index);
   }
 }
 

@@ -4,13 +4,23 @@
 #include "dataplane/state/flow.h"
 #include "dataplane/state/quotas.h"
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
+#include <optional>
 #include <span>
 
 namespace sluice {
+
+// What FlowTable keeps in order, since it may have to go before its time.
+enum class FlowList : std::uint8_t {
+  kHalfOpen,  // the handshake is not complete
+  kEnded,     // in TIME-WAIT or quarantine
+  kEvicted,   // in quarantine before their time
+  kCount,
+};
 
 // The flows of one family on one lcore. Both directions of a flow share one entry, so it is found
 // by two keys: the client's tuple, and the tuple of the backend's answers.
@@ -83,6 +93,11 @@ class FlowTable {
   void erase(std::uint32_t index);
   // Forgets the client's key only: the tuple towards the backend stays taken until erase().
   void quarantine(std::uint32_t index, std::uint32_t now_ms);
+  // The same of a flow whose entry is wanted for another; of one in quarantine it says just that.
+  // To be erased in a later turn, as a packet of this one may refer to it still.
+  void evict(std::uint32_t index, std::uint32_t now_ms);
+  // From one live state to another.
+  void set_state(std::uint32_t index, FlowState state);
 
   [[nodiscard]] Hot& hot(std::uint32_t index) { return hot_[index]; }
   [[nodiscard]] const Hot& hot(std::uint32_t index) const { return hot_[index]; }
@@ -93,24 +108,18 @@ class FlowTable {
   // Where flows are counted that have quotas, from insert() until they leave or are in quarantine;
   // outlives the table. Without it no flow may have any.
   void count_in(LcoreQuotas& quotas) { quotas_ = &quotas; }
-  // TCP flows whose handshake is not complete, in the order in which they opened; what may be had
-  // of them is the caller's policy (aging.h). One that completes or ends leaves the list.
+  // Which flows are in which FlowList, in the order in which they came there; what may be had of
+  // them is the caller's policy (aging.h).
+  [[nodiscard]] std::uint32_t count(FlowList list) const { return list_of(list).size; }
+  [[nodiscard]] std::uint32_t oldest(FlowList list) const { return list_of(list).oldest; }
   // At least one, whatever a share of a small table comes to.
   void set_half_open_max(std::uint32_t flows) { half_open_max_ = flows == 0 ? 1 : flows; }
   [[nodiscard]] std::uint32_t half_open_max() const { return half_open_max_; }
-  [[nodiscard]] std::uint32_t half_open() const { return half_open_.size; }
-  [[nodiscard]] std::uint32_t oldest_half_open() const { return half_open_.oldest; }
-  // Before flow.state becomes another. index: of a half-open flow.
-  // A flow of another state begins anew.
-  void enter_half_open(std::uint32_t index) {
-    hot_[index].state = FlowState::kTcpHalfOpen;
-    append(half_open_, index);
-  }
-  void leave_half_open(std::uint32_t index) { unlink(half_open_, index); }
-  // As quarantine(), of a half-open flow; those are kept apart, since they may be had back first.
-  void evict(std::uint32_t index, std::uint32_t now_ms);
-  [[nodiscard]] std::uint32_t evicted() const { return evicted_.size; }
-  [[nodiscard]] std::uint32_t oldest_evicted() const { return evicted_.oldest; }
+  // So few entries are left that a burst of new flows may use them up, see kSpareEntries.
+  [[nodiscard]] bool is_short() const { return capacity_ - size_ <= spare_; }
+  [[nodiscard]] std::uint32_t spare() const { return spare_; }
+  // At least, or an eighth of a small table; of a large one a 512th.
+  static constexpr std::uint32_t kSpareEntries = 128;
 
   // Flows that have counted packets since they were last folded, a bit each, 64 to a word: so that
   // folding costs nothing for those that rest.
@@ -155,9 +164,15 @@ class FlowTable {
     std::uint32_t newest = 0;
     std::uint32_t size = 0;
   };
+  [[nodiscard]] const List& list_of(FlowList list) const {
+    return lists_[static_cast<std::size_t>(list)];
+  }
+  // Of what state and flags say; nothing for most flows.
+  [[nodiscard]] static std::optional<FlowList> list_of(const Hot& flow);
   void append(List& list, std::uint32_t index);
   void unlink(List& list, std::uint32_t index);
-  void leave_lists(std::uint32_t index);
+  void enter_list(std::uint32_t index);
+  void leave_list(std::uint32_t index);
   void release_quotas(std::uint32_t index);
 
   [[nodiscard]] static std::uint32_t bucket_count(std::uint32_t capacity);
@@ -208,10 +223,10 @@ class FlowTable {
   std::uint64_t* unfolded_;
   std::uint32_t mask_;
   std::uint32_t capacity_;
+  std::uint32_t spare_;
   std::uint32_t size_ = 0;
   std::uint32_t half_open_max_ = 0xffff'ffff;
-  List half_open_;
-  List evicted_;
+  std::array<List, static_cast<std::size_t>(FlowList::kCount)> lists_;
   std::uint32_t high_water_ = 0;
   std::uint32_t free_head_ = kNoEntry;  // list through packets[0] of free entries
   HashSecret secret_;

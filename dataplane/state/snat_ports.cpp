@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/state/snat_ports.h"
 
+#include "dataplane/state/aging.h"
+
 #include <algorithm>
 
 namespace sluice {
@@ -22,14 +24,13 @@ std::size_t start_of(const FlowHot<F>& flow, std::size_t addresses) {
 
 }  // namespace
 
-template <Family F>
-[[gnu::always_inline]] inline SnatPorts::Probed SnatPorts::probe(
+template <Family F, typename OnTaken>
+[[gnu::always_inline]] inline std::optional<std::uint64_t> SnatPorts::probe(
     std::span<const SnatAddress> addresses, const Ownership& ownership, const FlowTable<F>& flows,
-    FlowHot<F>& flow) {
+    FlowHot<F>& flow, OnTaken on_taken) {
   // Others' ports cost a step each, of which a probe takes as many as there are lcores, give or
   // take.
   const std::uint32_t steps = 4 * kProbesMax * ownership.lcores();
-  FlowRef quarantined;
   std::size_t at = start_of(flow, addresses.size());
   for (std::size_t turn = 0; turn < addresses.size(); ++turn) {
     const SnatAddress& address = addresses[at];
@@ -50,16 +51,34 @@ template <Family F>
       const std::uint64_t hash = flows.hash_of(key);
       const FlowRef taken = flows.find(key, hash);
       if (!taken.valid()) {
-        return {.free = true, .hash = hash};
+        return hash;
       }
-      // One that was closed this very turn may still be some packet's flow.
-      const FlowHot<F>& holder = flows.hot(taken.index());
-      if (holder.state == FlowState::kQuarantine && holder.last_seen_ms != flow.last_seen_ms) {
-        quarantined = taken;
-      }
+      on_taken(taken);
     }
   }
-  return {.quarantined = quarantined};
+  return std::nullopt;
+}
+
+template <Family F>
+SnatPorts::Ended SnatPorts::probe_ended(std::span<const SnatAddress> addresses,
+                                        const Ownership& ownership, const FlowTable<F>& flows,
+                                        FlowHot<F>& flow) {
+  Ended ended;
+  static_cast<void>(probe(addresses, ownership, flows, flow, [&](FlowRef taken) {
+    const FlowHot<F>& holder = flows.hot(taken.index());
+    const std::uint32_t rested_ms = flow.last_seen_ms - holder.last_seen_ms;
+    if (holder.state == FlowState::kQuarantine) {
+      ++ended.quarantined_count;
+      if (!ended.quarantined.valid() && rested_ms != 0) {
+        ended.quarantined = taken;
+        ended.behind = cursor_;
+      }
+    } else if (holder.state == FlowState::kTcpTimeWait && rested_ms >= kAtRestMs &&
+               ended.waiting_count < kSpareTuples) {
+      ended.waiting[ended.waiting_count++] = taken.index();
+    }
+  }));
+  return ended;
 }
 
 template <Family F>
@@ -87,14 +106,33 @@ template <Family F>
 std::optional<std::uint64_t> SnatPorts::choose(std::span<const SnatAddress> addresses,
                                                const Ownership& ownership, FlowTable<F>& flows,
                                                LcoreCounters& counters, FlowHot<F>& flow) {
-  const Probed found = probe(addresses, ownership, flows, flow);
-  if (found.free) {
-    return found.hash;
+  const std::uint64_t begin = cursor_;
+  const auto hash = probe(addresses, ownership, flows, flow, [](FlowRef) {});
+  if (!hash) [[unlikely]] {
+    cursor_ = begin;
+    return take_ended(addresses, ownership, flows, counters, flow);
   }
-  if (!found.quarantined.valid()) {
+  return hash;
+}
+
+// None is broken in the turn in which it was closed: a packet of this burst may be its flow's. The
+// next flow comes by these again.
+template <Family F>
+[[gnu::noinline]] std::optional<std::uint64_t> SnatPorts::take_ended(
+    std::span<const SnatAddress> addresses, const Ownership& ownership, FlowTable<F>& flows,
+    LcoreCounters& counters, FlowHot<F>& flow) {
+  const std::uint64_t begin = cursor_;
+  const Ended ended = probe_ended(addresses, ownership, flows, flow);
+  const bool few = ended.quarantined_count < kSpareTuples;
+  for (std::uint32_t i = 0; few && i < ended.waiting_count; ++i) {
+    close_flow(flows, ended.waiting[i], flow.last_seen_ms, counters);
+  }
+  if (!ended.quarantined.valid()) {
+    cursor_ = ended.waiting_count + ended.quarantined_count == 0 ? cursor_ : begin;
     return std::nullopt;
   }
-  const std::uint32_t broken = found.quarantined.index();
+  cursor_ = ended.behind;
+  const std::uint32_t broken = ended.quarantined.index();
   flow.snat = flows.hot(broken).snat;
   flow.snat_port = flows.hot(broken).snat_port;
   flows.erase(broken);
@@ -107,8 +145,11 @@ bool SnatPorts::has_room(std::span<const SnatAddress> addresses, const Ownership
                          const FlowTable<F>& flows, const FlowHot<F>& flow) const {
   SnatPorts same = *this;
   FlowHot<F> copy = flow;
-  const Probed found = same.probe(addresses, ownership, flows, copy);
-  return found.free || found.quarantined.valid();
+  if (same.probe(addresses, ownership, flows, copy, [](FlowRef) {})) {
+    return true;
+  }
+  same.cursor_ = cursor_;
+  return same.probe_ended(addresses, ownership, flows, copy).quarantined.valid();
 }
 
 template void SnatPorts::prefetch(std::span<const SnatAddress>, const Ownership&,

@@ -5,6 +5,7 @@
 #include "dataplane/state/counters.h"
 #include "dataplane/state/flow_table.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -22,14 +23,18 @@ class SnatPorts {
  public:
   // Probes per address before it counts as exhausted.
   static constexpr std::uint32_t kProbesMax = 64;
+  // In quarantine for those who find none free: as many as that in a turn.
+  static constexpr std::uint32_t kSpareTuples = 16;
 
   SnatPorts(std::uint64_t random_start, std::uint8_t lcore)
       : cursor_(random_start), lcore_(lcore) {}
 
   // Fills in flow.snat and flow.snat_port so that the reply tuple is free; backend, backend_port,
-  // client, protocol, network and last_seen_ms (now) are set already. When every probe met a live
-  // tuple, a quarantined one among them is broken (its flow erased, counted) for this flow. Returns
-  // the hash of the reply tuple, for FlowTable::insert(); nothing: exhausted.
+  // client, protocol, network and last_seen_ms (now) are set already. When every probe met a tuple
+  // that is taken, the first quarantined one among them is broken (its flow erased, counted) for
+  // this flow; and where few such are left, the first flows that rest in TIME-WAIT are put in
+  // quarantine, for the next ones. Returns the hash of the reply tuple, for FlowTable::insert();
+  // nothing: exhausted.
   template <Family F>
   [[nodiscard]] std::optional<std::uint64_t> choose(std::span<const SnatAddress> addresses,
                                                     const Ownership& ownership, FlowTable<F>& flows,
@@ -46,14 +51,26 @@ class SnatPorts {
                               const FlowTable<F>& flows, const FlowHot<F>& flow) const;
 
  private:
-  struct Probed {
-    bool free = false;       // flow.snat and flow.snat_port are
-    std::uint64_t hash = 0;  // then of the reply tuple
-    FlowRef quarantined{};   // else: whose tuple could be broken, if any
+  // Whom probes met that found no free tuple.
+  struct Ended {
+    FlowRef quarantined{};                // the first that can be broken
+    std::uint64_t behind = 0;             // the cursor then
+    std::uint32_t quarantined_count = 0;  // also those of this very turn
+    std::uint32_t waiting_count = 0;
+    std::array<std::uint32_t, kSpareTuples> waiting;  // the first that rest in TIME-WAIT
   };
+  // The hash of the first free reply tuple; `on_taken` gets whoever has one before that.
+  template <Family F, typename OnTaken>
+  std::optional<std::uint64_t> probe(std::span<const SnatAddress> addresses,
+                                     const Ownership& ownership, const FlowTable<F>& flows,
+                                     FlowHot<F>& flow, OnTaken on_taken);
   template <Family F>
-  Probed probe(std::span<const SnatAddress> addresses, const Ownership& ownership,
-               const FlowTable<F>& flows, FlowHot<F>& flow);
+  Ended probe_ended(std::span<const SnatAddress> addresses, const Ownership& ownership,
+                    const FlowTable<F>& flows, FlowHot<F>& flow);
+  template <Family F>
+  std::optional<std::uint64_t> take_ended(std::span<const SnatAddress> addresses,
+                                          const Ownership& ownership, FlowTable<F>& flows,
+                                          LcoreCounters& counters, FlowHot<F>& flow);
 
   std::uint64_t cursor_;
   std::uint8_t lcore_;

@@ -44,24 +44,33 @@ struct TcpView {
   return {now.state, static_cast<std::uint8_t>(flags)};
 }
 
+[[nodiscard]] constexpr TcpView tcp_closing(TcpView now, bool client) {
+  const unsigned flags = now.flags | (client ? kFlowFinClient : kFlowFinBackend);
+  const bool both = (flags & kFlowFinBoth) == kFlowFinBoth;
+  return {now.state == FlowState::kTcpReset ? now.state
+          : both                            ? FlowState::kTcpTimeWait
+                                            : FlowState::kTcpClosing,
+          static_cast<std::uint8_t>(flags)};
+}
+
 // Follows one segment. The handshake is complete when the client answers what the backend has said,
 // be that SYN+ACK, or the SYN of a simultaneous open (RFC 5382 REQ-2), or a segment of a connection
-// that is older than this flow. A FIN from either side starts the short timer; a RST the shortest.
+// that is older than this flow. A FIN from either side starts the short timer, one from the other
+// too TIME-WAIT, from which no segment leads away; a RST the shortest.
 // Sequence numbers are not checked: a RST that lies only shortens the timer of a flow it had to
 // name exactly, and when both sides go on talking after it, the flow is established again (RFC 7857
 // §2.2; one side alone may have had segments under way). What is in quarantine stays there: a
 // segment may still be on its way when a SYN behind it in the burst has closed its flow.
 [[nodiscard]] constexpr TcpView tcp_next(TcpView now, Direction from, TcpEvent event) {
   const bool client = from == Direction::kFromClient;
-  if (now.state == FlowState::kQuarantine) {
+  if (now.state == FlowState::kQuarantine || now.state == FlowState::kTcpTimeWait) {
     return now;
   }
   switch (event) {
     case TcpEvent::kRst:
       return {FlowState::kTcpReset, static_cast<std::uint8_t>(now.flags & ~kFlowGoesOn)};
     case TcpEvent::kFin:
-      return {now.state == FlowState::kTcpReset ? now.state : FlowState::kTcpClosing,
-              static_cast<std::uint8_t>(now.flags | (client ? kFlowFinClient : kFlowFinBackend))};
+      return tcp_closing(now, client);
     case TcpEvent::kSyn:
     case TcpEvent::kSynAck:
       return now.state == FlowState::kTcpHalfOpen ? tcp_opening(now, client, event) : now;

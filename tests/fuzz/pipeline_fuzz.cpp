@@ -97,19 +97,33 @@ WorldOptions options_of(const Script& script) {
   return options;
 }
 
+template <Family F, typename Belongs>
+void check_list(const FlowTable<F>& flows, FlowList list, Belongs belongs) {
+  std::uint32_t index = flows.oldest(list);
+  for (std::uint32_t i = 0; i < flows.count(list); ++i) {
+    require(belongs(flows.hot(index)), "a list has those in it that belong there");
+    const std::uint32_t next = flows.cold(index).newer;
+    require(i + 1 == flows.count(list) || flows.cold(next).older == index, "a list is linked");
+    index = next;
+  }
+}
+
 // Entries that are in use are found by their keys, and are as many as the table says; those that
 // have counted packets will be folded.
 template <Family F>
 void check_flows(const FlowTable<F>& flows) {
   std::uint32_t used = 0;
-  std::uint32_t half_open = 0;
+  std::uint32_t listed = 0;
   for (std::uint32_t i = 0; i < flows.high_water(); ++i) {
     const FlowHot<F>& flow = flows.hot(i);
     if (flow.state == FlowState::kFree) {
       continue;
     }
     ++used;
-    half_open += flow.state == FlowState::kTcpHalfOpen ? 1 : 0;
+    listed += flow.state == FlowState::kTcpHalfOpen || flow.state == FlowState::kTcpTimeWait ||
+                      flow.state == FlowState::kQuarantine
+                  ? 1
+                  : 0;
     const bool marked = (flows.unfolded(i / flows.kWordFlows) >> i % flows.kWordFlows & 1U) != 0;
     require(marked || flow.packets == decltype(flow.packets){}, "a flow that counted is folded");
     const FlowRef back = flows.find(flow.reply_key());
@@ -120,7 +134,18 @@ void check_flows(const FlowTable<F>& flows) {
     }
   }
   require(used == flows.size(), "the flow table counts its entries");
-  require(half_open == flows.half_open(), "half-open flows, and no others, are in their list");
+  check_list(flows, FlowList::kHalfOpen,
+             [](const FlowHot<F>& flow) { return flow.state == FlowState::kTcpHalfOpen; });
+  check_list(flows, FlowList::kEnded, [](const FlowHot<F>& flow) {
+    return flow.state == FlowState::kTcpTimeWait ||
+           (flow.state == FlowState::kQuarantine && (flow.flags & kFlowEvicted) == 0);
+  });
+  check_list(flows, FlowList::kEvicted, [](const FlowHot<F>& flow) {
+    return flow.state == FlowState::kQuarantine && (flow.flags & kFlowEvicted) != 0;
+  });
+  require(listed == flows.count(FlowList::kHalfOpen) + flows.count(FlowList::kEnded) +
+                        flows.count(FlowList::kEvicted),
+          "every flow that belongs into a list is in one");
   require(flows.size() <= flows.capacity(), "the flow table is bounded");
 }
 

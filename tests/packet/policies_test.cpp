@@ -469,5 +469,35 @@ TEST_P(Policies, WithinOneBurstAFloodIsDroppedByNameRatherThanFreeingWhatItRefer
   EXPECT_EQ(world.drops(Drop::kFlowTableFull), 24U);
 }
 
+// --- room in a table that is nearly full: eight entries, of which one is spare
+
+TEST_P(Policies, ALateSegmentIsCarriedYetInTheBurstInWhichItsFlowMakesRoom) {
+  World world(GetParam(), {.lcores = 1, .flows = 8});
+  for (std::uint16_t port = 1; port <= 7; ++port) {
+    const Outcome syn = world.run(make_frame(world.from_client(kProtocolTcp, port)), World::kWan);
+    ASSERT_EQ(syn.verdict, Verdict::kTransmit);
+    if (port == 1) {
+      world.run(make_frame(world.answer_to(syn.frame, kTcpFin | kTcpAck)), World::kLan);
+      world.run(make_frame(world.from_client(kProtocolTcp, 1, kTcpFin | kTcpAck)), World::kWan);
+    }
+  }
+  ASSERT_EQ(state_of(world, 1), "time_wait");
+  const Frame late = make_frame(world.from_client(kProtocolTcp, 1, kTcpAck));
+  const Frame carried = world.run(late, World::kWan).frame;
+  world.advance(kAtRestMs);
+  const std::vector<Outcome> outcomes =
+      world.run_burst({late, make_frame(world.from_client(kProtocolTcp, 100)),
+                       make_frame(world.from_client(kProtocolTcp, 101))},
+                      World::kWan);
+  EXPECT_EQ(outcomes[0].verdict, Verdict::kTransmit);
+  EXPECT_EQ(outcomes[0].frame, carried);
+  EXPECT_EQ(outcomes[1].verdict, Verdict::kTransmit);
+  EXPECT_EQ(outcomes[2].drop, Drop::kFlowTableFull) << "what was evicted just now is not free yet";
+  world.advance(1);
+  const Frame again = make_frame(world.from_client(kProtocolTcp, 101));
+  EXPECT_EQ(world.run(again, World::kWan).verdict, Verdict::kTransmit);
+  EXPECT_EQ(world.counters.ended_evicted.get(), 1U);
+}
+
 }  // namespace
 }  // namespace sluice::testing

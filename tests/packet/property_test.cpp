@@ -34,7 +34,7 @@ struct Endpoint {
   std::uint8_t incarnation = 0;
 };
 
-enum class Tcp : std::uint8_t { kHalfOpen, kEstablished, kClosing, kReset };
+enum class Tcp : std::uint8_t { kHalfOpen, kEstablished, kClosing, kTimeWait, kReset };
 
 struct Client {
   std::uint8_t protocol = 0;
@@ -49,6 +49,8 @@ struct Flow {
   std::uint32_t seen_ms = 0;
   Tcp tcp = Tcp::kHalfOpen;
   bool replied = false;
+  bool client_ended = false;
+  bool backend_ended = false;
   bool client_goes_on = false;
   bool backend_goes_on = false;
   Frame at_backend;  // the last packet that went there
@@ -61,6 +63,8 @@ std::uint32_t timeout_of(const Client& client, const Flow& flow) {
   switch (flow.tcp) {
     case Tcp::kEstablished:
       return 7'440'000;
+    case Tcp::kTimeWait:
+      return 60'000;
     case Tcp::kReset:
       return 10'000;
     case Tcp::kHalfOpen:
@@ -73,11 +77,17 @@ std::uint32_t timeout_of(const Client& client, const Flow& flow) {
 // RFC 5382 and RFC 7857 in a few lines; see state/tcp_state.h for why.
 void follow(Flow& flow, bool from_client, std::uint8_t flags) {
   const bool opens = (flags & kTcpSyn) != 0;
+  if (flow.tcp == Tcp::kTimeWait) {
+    return;
+  }
   if ((flags & kTcpRst) != 0) {
     flow.tcp = Tcp::kReset;
     flow.client_goes_on = flow.backend_goes_on = false;
   } else if ((flags & kTcpFin) != 0 && !opens) {
-    flow.tcp = flow.tcp == Tcp::kReset ? Tcp::kReset : Tcp::kClosing;
+    (from_client ? flow.client_ended : flow.backend_ended) = true;
+    if (flow.tcp != Tcp::kReset) {
+      flow.tcp = flow.client_ended && flow.backend_ended ? Tcp::kTimeWait : Tcp::kClosing;
+    }
   } else if (flow.tcp == Tcp::kHalfOpen) {
     if (!from_client) {
       flow.replied = true;
@@ -181,8 +191,9 @@ class Property : public ::testing::TestWithParam<Given> {
       const bool moves = udp && is_removed(client, flow) && serves(client.protocol);
       const bool unanswered =
           flow.tcp == Tcp::kHalfOpen && !flow.replied && is_removed(client, flow);
-      const bool anew =
-          !udp && syn && (flow.tcp == Tcp::kClosing || flow.tcp == Tcp::kReset || unanswered);
+      const bool anew = !udp && syn &&
+                        (flow.tcp == Tcp::kClosing || flow.tcp == Tcp::kTimeWait ||
+                         flow.tcp == Tcp::kReset || unanswered);
       if (!moves && !anew) {
         return {{}, flow.backend, false};
       }

@@ -57,7 +57,7 @@ _sluicectl() {
     --port) COMPREPLY=($(compgen -W "$(_sluicectl_names ports)" -- "$cur")); return ;;
     --provider) COMPREPLY=($(compgen -W "$(_sluicectl_names providers)" -- "$cur")); return ;;
     --state)
-      COMPREPLY=($(compgen -W "udp half_open established closing reset" -- "$cur")); return ;;
+      COMPREPLY=($(compgen -W "udp half_open established closing time_wait reset" -- "$cur")); return ;;
     --protocol) COMPREPLY=($(compgen -W "tcp udp" -- "$cur")); return ;;
     -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit|--from|--to)
       return ;;

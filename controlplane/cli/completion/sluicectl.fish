@@ -63,7 +63,7 @@ complete -c sluicectl -n "$seen get" -l service -x \
 complete -c sluicectl -n "$seen get" -l limit -x
 
 complete -c sluicectl -n "$seen get flows" -l state -x \
-  -a 'udp half_open established closing reset'
+  -a 'udp half_open established closing time_wait reset'
 complete -c sluicectl -n "$seen flows; and not $seen list delete get" -a 'list delete'
 complete -c sluicectl -n "$seen flows" -l client -x
 complete -c sluicectl -n "$seen flows" -l backend -x

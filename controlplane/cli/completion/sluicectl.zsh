@@ -58,7 +58,7 @@ _sluicectl() {
     --service) _sluicectl_names services; return ;;
     --port) _sluicectl_names ports; return ;;
     --provider) _sluicectl_names providers; return ;;
-    --state) compadd udp half_open established closing reset; return ;;
+    --state) compadd udp half_open established closing time_wait reset; return ;;
     --protocol) compadd tcp udp; return ;;
     -n|--namespace|--server|--timeout|--expected-revision|--client|--backend|--limit) return ;;
     --from|--to|--address|--deadline) return ;;

@@ -105,6 +105,53 @@ TEST(SnatPorts, AQuarantineIsBrokenOnlyWhenNothingElseIsFree) {
   EXPECT_EQ(world.counters.snat_quarantine_broken.get(), 1U);
 }
 
+TEST(SnatPorts, WithoutAFreeOneThoseInTimeWaitAreForTheNextTurn) {
+  World world;
+  std::vector<FlowRef> open;
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    open.push_back(world.open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7));
+  }
+  for (const int closed : {3, 4, 5}) {
+    world.flows.set_state(open[closed].index(), FlowState::kTcpTimeWait);
+  }
+  world.now += kAtRestMs - 1;
+  EXPECT_FALSE(world.open(0x0a00'0001, 5000, 7).valid());
+  EXPECT_EQ(world.counters.services[2].flows_closed.get(), 0U) << "segments may be under way";
+  ++world.now;
+  EXPECT_FALSE(world.open(0x0a00'0001, 5000, 7).valid()) << "a packet of this turn may be theirs";
+  EXPECT_FALSE(world.open(0x0a00'0001, 5001, 7).valid()) << "likewise";
+  EXPECT_EQ(world.counters.services[2].flows_closed.get(), 3U);
+  for (std::uint16_t i = 1; i <= 3; ++i) {
+    ++world.now;
+    EXPECT_TRUE(world.open(0x0a00'0001, static_cast<std::uint16_t>(5000 + i), 7).valid());
+    EXPECT_EQ(world.counters.snat_quarantine_broken.get(), i);
+  }
+  ++world.now;
+  EXPECT_FALSE(world.open(0x0a00'0001, 5004, 7).valid()) << "the others are established";
+}
+
+// Of 200 ports a probe sees 64, so it has to come by those again that were made ready.
+TEST(SnatPorts, OnceExhaustedTheyAreUsedAgainInTheOrderInWhichTheirFlowsEnded) {
+  World world;
+  world.addresses = {{*parse_ip("192.0.2.100"), 2000, 2200}};
+  std::uint16_t port = 1000;
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    const FlowRef ref = world.open(0x0a00'0001, port++, 7);
+    world.flows.set_state(ref.index(), FlowState::kTcpTimeWait);
+  }
+  world.now += kAtRestMs;
+  EXPECT_FALSE(world.open(0x0a00'0001, port++, 7).valid());
+  std::uint32_t last = 0;
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    ++world.now;
+    const FlowRef ref = world.open(0x0a00'0001, port++, 7);
+    ASSERT_TRUE(ref.valid()) << i;
+    const std::uint32_t used = world.flows.hot(ref.index()).snat_port.host() - 2000U;
+    EXPECT_TRUE(i == 0 || used == (last + 1) % 200) << used << " after " << last;
+    last = used;
+  }
+}
+
 TEST(TcpState, AHandshakeFromBothSidesEstablishes) {
   TcpView view{FlowState::kTcpHalfOpen, 0};
   view = tcp_next(view, Direction::kFromClient, tcp_event(kTcpSyn));
@@ -124,8 +171,27 @@ TEST(TcpState, AFinFromEitherSideStartsTheShortTimerAndARstTheShortest) {
     EXPECT_EQ(tcp_next(open, from, tcp_event(kTcpRst)).state, FlowState::kTcpReset);
     EXPECT_EQ(tcp_next(open, from, tcp_event(kTcpRst | kTcpSyn)).state, FlowState::kTcpReset);
   }
+  for (const Direction from : {Direction::kFromClient, Direction::kFromBackend}) {
+    const TcpView half_closed = tcp_next(open, from, TcpEvent::kFin);
+    EXPECT_EQ(tcp_next(half_closed, from, TcpEvent::kFin), half_closed) << "said again";
+  }
   const TcpView reset{FlowState::kTcpReset, 0};
   EXPECT_EQ(tcp_next(reset, Direction::kFromClient, TcpEvent::kFin).state, FlowState::kTcpReset);
+}
+
+TEST(TcpState, FinsFromBothSidesAreTimeWaitFromWhichNoSegmentLeads) {
+  for (const Direction first : {Direction::kFromClient, Direction::kFromBackend}) {
+    const Direction second =
+        first == Direction::kFromClient ? Direction::kFromBackend : Direction::kFromClient;
+    const TcpView open{FlowState::kTcpEstablished, kFlowReplied};
+    const TcpView over =
+        tcp_next(tcp_next(open, first, TcpEvent::kFin), second, tcp_event(kTcpFin | kTcpAck));
+    EXPECT_EQ(over.state, FlowState::kTcpTimeWait);
+    for (std::size_t event = 0; event < static_cast<std::size_t>(TcpEvent::kCount); ++event) {
+      EXPECT_EQ(tcp_next(over, first, static_cast<TcpEvent>(event)), over) << event;
+      EXPECT_EQ(tcp_next(over, second, static_cast<TcpEvent>(event)), over) << event;
+    }
+  }
 }
 
 TEST(TcpState, ASimultaneousOpenEstablishes) {
@@ -172,14 +238,15 @@ TEST(Aging, EachStateLeavesAfterItsOwnTimeout) {
     FlowState state;
     std::uint32_t timeout_ms;
   };
-  for (const Row& row : {Row{FlowState::kUdp, 120'000}, Row{FlowState::kTcpHalfOpen, 240'000},
-                         Row{FlowState::kTcpEstablished, 7'440'000},
-                         Row{FlowState::kTcpClosing, 240'000}, Row{FlowState::kTcpReset, 10'000}}) {
+  for (const Row& row :
+       {Row{FlowState::kUdp, 120'000}, Row{FlowState::kTcpHalfOpen, 240'000},
+        Row{FlowState::kTcpEstablished, 7'440'000}, Row{FlowState::kTcpClosing, 240'000},
+        Row{FlowState::kTcpTimeWait, 60'000}, Row{FlowState::kTcpReset, 10'000}}) {
     SCOPED_TRACE(facts_of(row.state).name);
     World world;
     const FlowRef ref = world.open(0x0a00'0001, 1000, 7);
     const auto key = world.flows.hot(ref.index()).client_key();
-    world.flows.hot(ref.index()).state = row.state;
+    world.flows.set_state(ref.index(), row.state);
     world.age(row.timeout_ms - 5'000);
     EXPECT_TRUE(world.flows.find(key).valid()) << "not a second too early";
     world.age(5'000);
@@ -199,10 +266,105 @@ TEST(Aging, ATcpTupleIsFreeAMinuteAfterItsFlowAndAUdpTupleAtOnce) {
   EXPECT_EQ(world.flows.size(), 1U) << "still in quarantine";
   world.age(5'000);
   EXPECT_EQ(world.flows.size(), 0U);
+  const FlowRef closed = world.open(0x0a00'0001, 1000, 7);
+  world.flows.set_state(closed.index(), FlowState::kTcpTimeWait);
+  world.age(60'000);
+  EXPECT_EQ(world.flows.size(), 0U) << "has had its minute";
   const FlowRef udp = world.open(0x0a00'0001, 1001, 7);
   world.flows.hot(udp.index()).state = FlowState::kUdp;
   world.age(120'000);
   EXPECT_EQ(world.flows.size(), 0U);
+}
+
+// --- room in a table that is nearly full: of 64 entries the last eight
+
+struct Nearly : World {
+  Nearly() : World(64) {
+    addresses = {{*parse_ip("192.0.2.100"), 1024, 65'535}};
+    for (std::uint16_t i = 0; i < 56; ++i) {
+      refs.push_back(open(0x0a00'0001, static_cast<std::uint16_t>(1000 + i), 7));
+    }
+  }
+  // One more flow; a turn later.
+  bool one_more() {
+    ++now;
+    return make_room(flows, now, counters) && open(0x0a00'0001, port++, 7).valid();
+  }
+  FlowState state(std::size_t nth) { return flows.hot(refs[nth].index()).state; }
+
+  std::vector<FlowRef> refs;
+  std::uint16_t port = 3000;
+};
+
+TEST(MakeRoom, AFullTableDropsNewFlowsRatherThanEstablishedOnes) {
+  Nearly world;
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(world.one_more());
+  }
+  EXPECT_FALSE(world.one_more());
+  EXPECT_EQ(world.counters.ended_evicted.get() + world.counters.half_open_evicted.get(), 0U);
+  EXPECT_EQ(world.flows.size(), 64U);
+}
+
+TEST(MakeRoom, WhoEndedFirstGoesFirstAndNobodyIsTurnedAway) {
+  Nearly world;
+  for (const std::size_t nth : {9U, 2U, 30U}) {
+    world.flows.set_state(world.refs[nth].index(), FlowState::kTcpTimeWait);
+  }
+  close_flow(world.flows, world.refs[5].index(), world.now, world.counters);
+  world.now += kAtRestMs;
+  const auto first = world.flows.hot(world.refs[9].index()).client_key();
+  const auto second = world.flows.hot(world.refs[2].index()).client_key();
+  ASSERT_TRUE(world.one_more());
+  EXPECT_FALSE(world.flows.find(first).valid());
+  EXPECT_TRUE(world.flows.find(second).valid());
+  for (int i = 0; i < 11; ++i) {
+    ASSERT_TRUE(world.one_more()) << i;
+  }
+  EXPECT_FALSE(world.one_more()) << "12 were left or could be had";
+  EXPECT_EQ(world.counters.ended_evicted.get(), 4U);
+  EXPECT_EQ(world.counters.services[2].flows_closed.get(), 4U) << "each of them once";
+}
+
+TEST(MakeRoom, WhatIsEvictedIsFreedInALaterTurn) {
+  Nearly world;
+  for (int i = 0; i < 7; ++i) {
+    ASSERT_TRUE(world.one_more());
+  }
+  world.flows.set_state(world.refs[0].index(), FlowState::kTcpTimeWait);
+  world.now += kAtRestMs;
+  ASSERT_TRUE(world.one_more());
+  ASSERT_EQ(world.flows.size(), 64U);
+  EXPECT_EQ(world.state(0), FlowState::kQuarantine);
+  EXPECT_FALSE(make_room(world.flows, world.now, world.counters));
+  EXPECT_TRUE(world.one_more());
+}
+
+TEST(MakeRoom, WithoutEndedFlowsAHalfOpenOneGoesThatHasRestedForASecond) {
+  Nearly world;
+  world.flows.set_state(world.refs[3].index(), FlowState::kTcpHalfOpen);
+  ASSERT_TRUE(world.one_more());
+  EXPECT_EQ(world.state(3), FlowState::kTcpHalfOpen) << "its handshake may be under way";
+  world.now += kAtRestMs;
+  ASSERT_TRUE(world.one_more());
+  EXPECT_EQ(world.state(3), FlowState::kQuarantine);
+  EXPECT_EQ(world.counters.half_open_evicted.get(), 1U);
+}
+
+TEST(MakeRoom, WhoKeepsAnEndedFlowGoingProtectsNoneBehindIt) {
+  Nearly world;
+  for (const std::size_t nth : {1U, 2U, 3U, 4U, 5U}) {
+    world.flows.set_state(world.refs[nth].index(), FlowState::kTcpTimeWait);
+  }
+  world.now += kAtRestMs;
+  for (const std::size_t nth : {1U, 2U, 3U}) {
+    world.flows.hot(world.refs[nth].index()).last_seen_ms = world.now;
+  }
+  ASSERT_TRUE(world.one_more());
+  EXPECT_EQ(world.state(4), FlowState::kQuarantine);
+  for (const std::size_t nth : {1U, 2U, 3U, 5U}) {
+    EXPECT_EQ(world.state(nth), FlowState::kTcpTimeWait) << nth;
+  }
 }
 
 TEST(Aging, CountsReachServiceAndBindingWithinTwoSeconds) {
