@@ -107,9 +107,12 @@ std::optional<std::uint64_t> keep_client(const Packet& packet, FlowHot<F>& flow,
   const std::uint64_t hash = flows.hash_of(kept.reply_key());
   const FlowRef holder = flows.find(kept.reply_key(), hash);
   if (holder.valid()) {
-    // One that was closed this very turn may still be some packet's flow.
+    // One that was closed this very turn may still be some packet's flow; unless it was the same
+    // client's to the same frontend, whose packets the new flow, in the same entry, carries alike.
     const FlowHot<F>& held = flows.hot(holder.index());
-    if (held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms ||
+    const bool in_use =
+        held.last_seen_ms == flow.last_seen_ms && held.client_key() != flow.client_key();
+    if (held.state != FlowState::kQuarantine || in_use ||
         (is_mid_stream(packet) && (held.flags & kFlowRevoked) != 0)) {
       return std::nullopt;
     }

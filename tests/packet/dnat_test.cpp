@@ -170,6 +170,30 @@ TEST_P(FamilyTest, ASegmentTakesAFlowUpAgainThatTimedOutAndNotOneThatWasDeleted)
   }
 }
 
+// The endpoint went away and is back, in the same slot: its flows are stale, and end with the
+// packet that opens their successor, whose tuple they still hold.
+TEST_P(FamilyTest, AFlowThatBeginsAnewWithItsEndpointKeepsTheClientsAddress) {
+  for (const std::uint8_t protocol : {kProtocolUdp, kProtocolTcp}) {
+    SCOPED_TRACE(int{protocol});
+    const Outcome first = send(protocol, 4000);
+    const auto at = std::find(world.backends.begin(), world.backends.end(),
+                              read_frame(first.frame).destination);
+    const auto backend = static_cast<std::uint32_t>(at - world.backends.begin());
+    world.set_binding(
+        protocol == kProtocolUdp ? World::dns_slot(backend) : World::web_slot(backend),
+        BindingState::kActive, 1);
+    const Frame again = make_frame(world.from_client(protocol, 4000));
+    for (const Outcome& outcome : world.run_burst({again, again}, World::kWan)) {
+      ASSERT_EQ(outcome.verdict, Verdict::kTransmit) << name_of(outcome.drop);
+      EXPECT_EQ(outcome.frame, first.frame);
+    }
+    const Outcome back = world.run(make_frame(world.answer_to(first.frame)), World::kLan);
+    EXPECT_EQ(back.verdict, Verdict::kTransmit) << name_of(back.drop);
+    EXPECT_EQ(read_frame(back.frame).destination, world.client);
+  }
+  EXPECT_EQ(world.flows().size(), 2U);
+}
+
 TEST_P(FamilyTest, ABackendIsToldOfATtlThatRanOutInTheNameOfTheVip) {
   const Outcome there = send(kProtocolUdp, 4000);
   FrameSpec late = world.answer_to(there.frame);

@@ -114,7 +114,6 @@ struct Expected {
   std::vector<Drop> drops;
   std::optional<std::uint32_t> backend;  // nothing: any that takes new flows
   bool opens = false;
-  bool after_stale = false;  // its tuple is in quarantine since this very turn
 };
 
 // --- the test
@@ -180,9 +179,7 @@ class Property : public ::testing::TestWithParam<Given> {
     }
     if (at != flows.end() && is_stale(client, at->second)) {
       flows.erase(client);
-      Expected expected = expect(client, flags);
-      expected.after_stale = true;
-      return expected;
+      return expect(client, flags);
     }
     const bool udp = client.protocol == kProtocolUdp;
     const bool syn = (flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn;
@@ -276,8 +273,7 @@ class Property : public ::testing::TestWithParam<Given> {
     }
     if (expected.opens) {
       open(client, backend);
-      const bool keeps_client = dnat() && !(expected.after_stale && facts.source == world.snat);
-      EXPECT_EQ(facts.source, keeps_client ? address_of(client) : world.snat);
+      EXPECT_EQ(facts.source, dnat() ? address_of(client) : world.snat);
     }
     Flow& flow = flows.at(client);
     if (!expected.opens) {
