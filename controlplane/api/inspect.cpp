@@ -362,7 +362,7 @@ grpc::Status GatewayService::Explain(grpc::ServerContext* /*context*/,
     response->set_frontend(text_of(flow.frontend));
     response->set_backend(answer->backend_state.empty() ? "" : text_of(flow.backend));
     response->set_backend_state(answer->backend_state);
-    response->set_snat(answer->live_flow ? text_of(flow.snat) : "");
+    response->set_snat(flow.snat.port != 0 ? text_of(flow.snat) : "");
     response->set_flow_state(flow.state);
   }
   if (answer->next_hop) {

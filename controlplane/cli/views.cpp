@@ -438,8 +438,7 @@ std::string text_of(const v1::ExplainResponse& response) {
                : fmt::format("{} ({})", response.backend(), response.backend_state()));
   const bool is_new = response.snat().empty() && !response.live_flow();
   add_line(text, "SNAT",
-           is_new && !response.backend().empty() ? "chosen when the flow opens, if it needs one"
-                                                  : response.snat());
+           is_new && !response.backend().empty() ? "chosen when the flow opens" : response.snat());
   add_line(text, "Lcore", number(response.lcore()));
   add_line(text, "Next hop", response.next_hop());
   if (!response.steps().empty()) {

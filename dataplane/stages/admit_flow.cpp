@@ -93,33 +93,20 @@ bool is_mid_stream(const Packet& packet) {
   return packet.protocol == kProtocolTcp && (packet.tcp_flags & kTcpSyn) == 0;
 }
 
-// The client's own tuple towards the backend, if replies to it come through us and nobody has it:
-// the hash of the reply key then.
+// The hash of the reply key, if the flow has its client's own tuple.
 template <Family F>
 std::optional<std::uint64_t> keep_client(const Packet& packet, FlowHot<F>& flow, const Way& there,
                                          const Way& back, FlowTable<F>& flows) {
-  if (!returns_through_us(there, back)) {
+  const auto tuple = client_tuple(flow, is_mid_stream(packet), there, back, flows);
+  if (!tuple) {
     return std::nullopt;
   }
-  FlowHot<F> kept = flow;
-  kept.snat = flow.client;
-  kept.snat_port = flow.client_port;
-  const std::uint64_t hash = flows.hash_of(kept.reply_key());
-  const FlowRef holder = flows.find(kept.reply_key(), hash);
-  if (holder.valid()) {
-    // One that was closed this very turn may still be some packet's flow; unless it was the same
-    // client's to the same frontend, whose packets the new flow, in the same entry, carries alike.
-    const FlowHot<F>& held = flows.hot(holder.index());
-    const bool in_use =
-        held.last_seen_ms == flow.last_seen_ms && held.client_key() != flow.client_key();
-    if (held.state != FlowState::kQuarantine || in_use ||
-        (is_mid_stream(packet) && (held.flags & kFlowRevoked) != 0)) {
-      return std::nullopt;
-    }
-    flows.erase(holder.index());
+  if (tuple->holder.valid()) {
+    flows.erase(tuple->holder.index());
   }
-  flow = kept;
-  return hash;
+  flow.snat = flow.client;
+  flow.snat_port = flow.client_port;
+  return tuple->hash;
 }
 
 // The hash of the reply key; or a drop by name.
@@ -285,6 +272,36 @@ void admit(Packet& packet, const Snapshot& snapshot, LcoreState& state) {
 }
 
 }  // namespace
+
+template <Family F>
+std::optional<ClientTuple> client_tuple(const FlowHot<F>& flow, bool mid_stream, const Way& there,
+                                        const Way& back, const FlowTable<F>& flows) {
+  if (!returns_through_us(there, back)) {
+    return std::nullopt;
+  }
+  FlowHot<F> kept = flow;
+  kept.snat = flow.client;
+  kept.snat_port = flow.client_port;
+  const std::uint64_t hash = flows.hash_of(kept.reply_key());
+  const FlowRef holder = flows.find(kept.reply_key(), hash);
+  if (holder.valid()) {
+    // One that was closed this very turn may still be some packet's flow; unless it was the same
+    // client's to the same frontend, whose packets the new flow, in the same entry, carries alike.
+    const FlowHot<F>& held = flows.hot(holder.index());
+    const bool in_use =
+        held.last_seen_ms == flow.last_seen_ms && held.client_key() != flow.client_key();
+    if (held.state != FlowState::kQuarantine || in_use ||
+        (mid_stream && (held.flags & kFlowRevoked) != 0)) {
+      return std::nullopt;
+    }
+  }
+  return ClientTuple{hash, holder};
+}
+
+template std::optional<ClientTuple> client_tuple(const FlowHot<Family::kIpv4>&, bool, const Way&,
+                                                 const Way&, const FlowTable<Family::kIpv4>&);
+template std::optional<ClientTuple> client_tuple(const FlowHot<Family::kIpv6>&, bool, const Way&,
+                                                 const Way&, const FlowTable<Family::kIpv6>&);
 
 Way way_to(const IpAddress& destination, const Snapshot& snapshot) {
   const Route* route = snapshot.routes->find(destination);

@@ -111,6 +111,18 @@ template <Family F>
 // when the two are neighbours or lie behind one, which would carry the answer past us.
 [[nodiscard]] bool returns_through_us(const Way& there, const Way& back);
 
+// The client's own tuple towards the backend, for a new flow of a DNAT service.
+struct ClientTuple {
+  std::uint64_t hash;  // of the reply key
+  FlowRef holder;      // a flow in quarantine that has it yet, if any
+};
+// Nothing when answers to it would not come through us, or when another flow has it. `flow`:
+// without a SNAT tuple so far. `mid_stream`: it is no SYN that opens it.
+template <Family F>
+[[nodiscard]] std::optional<ClientTuple> client_tuple(const FlowHot<F>& flow, bool mid_stream,
+                                                      const Way& there, const Way& back,
+                                                      const FlowTable<F>& flows);
+
 // A flow found by its tuple whose time is over: closed already, its slot with another binding now,
 // or, its endpoint being removed, TCP that ends with it and UDP that can go on at another.
 template <Family F>

@@ -207,6 +207,29 @@ void explain_flow(Explanation& answer, FlowRef ref, const Snapshot& snapshot,
   explain_way(answer, IpAddress(answer.from_backend ? flow.client : flow.backend), snapshot);
 }
 
+// Whether a flow of a DNAT service keeps its client's address, and why not.
+template <Family F>
+bool explain_dnat(Explanation& answer, const FlowHot<F>& flow, const Way& back,
+                  const Snapshot& snapshot, const FlowTable<F>& flows) {
+  const Way there = way_to(IpAddress(flow.backend), snapshot);
+  // A flow of this very client that is there yet is over, and ends with the packet.
+  const FlowRef own = flows.find(flow.client_key());
+  const bool succeeds = own.valid() && flows.hot(own.index()).keeps_client() &&
+                        flows.hot(own.index()).backend == flow.backend &&
+                        flows.hot(own.index()).backend_port == flow.backend_port;
+  if ((succeeds && returns_through_us(there, back)) ||
+      client_tuple(flow, false, there, back, flows)) {
+    answer.flow.snat = answer.flow.client;
+    answer.steps.emplace_back("admit_flow: DNAT, the client's address is kept");
+    return true;
+  }
+  answer.steps.emplace_back(returns_through_us(there, back)
+                                ? "admit_flow: another flow has the client's tuple towards this "
+                                  "backend, so FULL_NAT instead of DNAT"
+                                : "admit_flow: DNAT would be answered past us, so FULL_NAT");
+  return false;
+}
+
 // What admit_flow would refuse the flow for, and true if it would.
 template <Family F>
 bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const ServicePort& service,
@@ -214,13 +237,8 @@ bool explain_refusal(Explanation& answer, const FlowHot<F>& flow, const ServiceP
   const FlowTable<F>& flows = state.flows<F>();
   const IpAddress client(flow.client);
   const Way back = way_to(client, snapshot);
-  const bool keeps_client = service.mode == ForwardingMode::kDnat &&
-                            returns_through_us(way_to(IpAddress(flow.backend), snapshot), back);
-  if (service.mode == ForwardingMode::kDnat) {
-    answer.steps.emplace_back(keeps_client
-                                  ? "admit_flow: DNAT, the client's address is kept"
-                                  : "admit_flow: DNAT would be answered past us, so FULL_NAT");
-  }
+  const bool keeps_client =
+      service.mode == ForwardingMode::kDnat && explain_dnat(answer, flow, back, snapshot, flows);
   if (!back.routed) {
     explain_drop(answer, Drop::kNoRoute,
                  "admit_flow: no route back to the client " + to_string(client));

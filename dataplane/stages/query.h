@@ -64,8 +64,10 @@ struct Explanation {
   std::string drop_reason;    // with kDrop
   bool live_flow = false;     // `flow` is one that exists
   bool from_backend = false;  // direction of the packet asked about
-  FlowRow flow;           // of a new flow: client, frontend, backend, binding_slot, service_port
-  bool has_flow = false;  // `flow` is filled in
+  // Of a new flow: client, frontend, backend, binding_slot, service_port; snat of one that keeps
+  // its client's address.
+  FlowRow flow;
+  bool has_flow = false;      // `flow` is filled in
   std::string backend_state;  // "active", "draining", "removed"
   std::uint32_t lcore = 0;
   bool owner = false;  // the packet is this lcore's to decide about

@@ -74,9 +74,12 @@ TEST_P(FamilyTest, OneClientTupleToTwoVipsIsToldApartByFullNat) {
     const Outcome first = send(kProtocolTcp, port);
     FrameSpec spec = world.from_client(kProtocolTcp, port);
     spec.destination = other;
+    const Explanation told = world.explain(
+        {.source = {world.client, port}, .destination = {other, 80}, .protocol = kProtocolTcp});
     const Outcome second = world.run(make_frame(spec), World::kWan);
     ASSERT_EQ(second.verdict, Verdict::kTransmit);
     const bool clash = read_frame(first.frame).destination == read_frame(second.frame).destination;
+    EXPECT_EQ(told.flow.snat.port, clash ? 0 : port) << "told before";
     EXPECT_EQ(read_frame(second.frame).source, clash ? world.snat : world.client) << port;
     ++(clash ? translated : kept);
     const Outcome back = world.run(make_frame(world.answer_to(second.frame)), World::kLan);
@@ -183,6 +186,10 @@ TEST_P(FamilyTest, AFlowThatBeginsAnewWithItsEndpointKeepsTheClientsAddress) {
         protocol == kProtocolUdp ? World::dns_slot(backend) : World::web_slot(backend),
         BindingState::kActive, 1);
     const Frame again = make_frame(world.from_client(protocol, 4000));
+    const auto port = static_cast<std::uint16_t>(protocol == kProtocolUdp ? 53 : 80);
+    const Explanation told = world.explain(
+        {.source = {world.client, 4000}, .destination = {world.vip, port}, .protocol = protocol});
+    EXPECT_EQ(told.flow.snat.address, world.client);
     for (const Outcome& outcome : world.run_burst({again, again}, World::kWan)) {
       ASSERT_EQ(outcome.verdict, Verdict::kTransmit) << name_of(outcome.drop);
       EXPECT_EQ(outcome.frame, first.frame);
@@ -216,6 +223,7 @@ TEST_P(FamilyTest, ExplainSaysWhoseAddressABackendSees) {
     });
   };
   EXPECT_TRUE(says("the client's address is kept"));
+  EXPECT_EQ(world.explain(query).flow.snat.address, world.client);
   query.source = {lan_client(), 4000};
   EXPECT_TRUE(says("so FULL_NAT"));
 }
