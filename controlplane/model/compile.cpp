@@ -354,29 +354,11 @@ std::size_t ServiceCompiler::EndpointSetHash::operator()(
 }
 
 std::shared_ptr<const MaglevTable> ServiceCompiler::maglev_for(const EndpointSet& endpoints) {
-  sweep_tables();
-  std::weak_ptr<const MaglevTable>& known = tables_[endpoints];
-  std::shared_ptr<const MaglevTable> table = known.lock();
-  if (table == nullptr) {
-    table = MaglevTable::build(endpoints, seed_);
+  return tables_.get(endpoints, [&] {
+    auto table = MaglevTable::build(endpoints, seed_);
     tables_built_ += table == nullptr ? 0 : 1;
-    known = table;
-  }
-  return table;
-}
-
-// Two buckets for each set that is looked up: the dead ones never outnumber the others for long,
-// and no change pays for all of them.
-void ServiceCompiler::sweep_tables() {
-  for (int i = 0; i < 2; ++i) {
-    const std::size_t bucket = sweep_at_++ % tables_.bucket_count();
-    for (auto at = tables_.begin(bucket); at != tables_.end(bucket);) {
-      const auto looked_at = at++;
-      if (looked_at->second.expired()) {
-        tables_.erase(looked_at->first);
-      }
-    }
-  }
+    return table;
+  });
 }
 
 void ServiceCompiler::place_frontends(const CompiledService& service) {
@@ -389,10 +371,16 @@ void ServiceCompiler::place_frontends(const CompiledService& service) {
   for (const FrontendAddress& frontend : service.frontends) {
     const IpAddress& vip = frontend.address;
     for (const CompiledPort& port : service.ports) {
-      if (port.family == vip.family) {
-        frontends_[vip][port.key] = {port.at(frontend), frontend.kind == FrontendKind::kVip};
-        withdrawn_.address_is_back(vip, port.id);
+      if (port.family != vip.family) {
+        continue;
       }
+      // VIPs come first: an external address that is one too stays a VIP.
+      const bool is_vip = frontend.kind == FrontendKind::kVip;
+      const auto [at, fresh] = frontends_[vip].try_emplace(port.key);
+      if (is_vip || fresh || !at->second.on_vip || at->second.port->id != port.id) {
+        at->second = {port.at(frontend), is_vip};
+      }
+      withdrawn_.address_is_back(vip, port.id);
     }
     changed_addresses_.insert(vip);
   }

@@ -7,6 +7,7 @@
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 #include "controlplane/model/slots.h"
+#include "controlplane/model/weak_cache.h"
 #include "controlplane/model/withdrawn.h"
 #include "dataplane/snapshot/snapshot.h"
 
@@ -141,6 +142,7 @@ class ServiceCompiler {
   // are remembered.
   [[nodiscard]] std::uint64_t tables_built() const { return tables_built_; }
   [[nodiscard]] std::size_t tables_kept() const { return tables_.size(); }
+  [[nodiscard]] std::size_t source_ranges_kept() const { return ranges_.size(); }
   // Bindings that the next build() changes: each once, however often it has changed.
   [[nodiscard]] std::size_t bindings_changed() const { return changed_bindings_.size(); }
   // Who a ServicePort::id belongs to.
@@ -159,6 +161,10 @@ class ServiceCompiler {
   struct EndpointSetHash {
     std::size_t operator()(const EndpointSet& endpoints) const noexcept;
   };
+  using Prefixes = std::vector<IpPrefix>;  // sorted
+  struct PrefixesHash {
+    std::size_t operator()(const Prefixes& prefixes) const noexcept;
+  };
 
   CompiledPort begin_port(const Key& key, const ServicePortSpec& spec, Family family,
                           const CompiledPort* before);
@@ -169,11 +175,10 @@ class ServiceCompiler {
   void release_endpoint(const CompiledEndpoint& endpoint, const CompiledPort& port,
                         std::uint64_t epoch);
   void release_port(const CompiledPort& port, std::uint64_t epoch);
-  std::shared_ptr<const SourceRanges> ranges_for(std::vector<IpPrefix> prefixes);
+  std::shared_ptr<const SourceRanges> ranges_for(Prefixes prefixes);
   // Live flows are judged again when who may open one has changed.
   void take_over_ranges(const Service& service, const CompiledPort* before, ServicePort& port);
   std::shared_ptr<const MaglevTable> maglev_for(const EndpointSet& endpoints);
-  void sweep_tables();
   void place_frontends(const CompiledService& service);
   void place_node_port(const CompiledPort& port);
   void withdraw_node_port(const CompiledPort& port);
@@ -203,10 +208,9 @@ class ServiceCompiler {
   std::shared_ptr<const NodePortTable> built_node_ports_ = std::make_shared<NodePortTable>();
   Withdrawn withdrawn_;
   AddressMap<std::uint32_t> backends_;  // and how many bindings point there
-  std::unordered_map<EndpointSet, std::weak_ptr<const MaglevTable>, EndpointSetHash> tables_;
-  std::size_t sweep_at_ = 0;  // bucket of tables_ that is looked through for dead ones next
+  WeakCache<EndpointSet, MaglevTable, EndpointSetHash> tables_;
   std::uint64_t tables_built_ = 0;
-  std::map<std::vector<IpPrefix>, std::weak_ptr<const SourceRanges>> ranges_cache_;  // sorted lists
+  WeakCache<Prefixes, SourceRanges, PrefixesHash> ranges_;
 
   // Since the last build().
   absl::flat_hash_map<std::uint32_t, Binding> changed_bindings_;  // by slot, each as it is last

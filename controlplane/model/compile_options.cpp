@@ -7,23 +7,22 @@
 
 namespace sluice::model {
 
+std::size_t ServiceCompiler::PrefixesHash::operator()(const Prefixes& prefixes) const noexcept {
+  std::uint64_t hash = prefixes.size();
+  for (const IpPrefix& prefix : prefixes) {
+    hash = multiply_fold(hash ^ hash_of(prefix.address), 0x9e3779b97f4a7c15ULL ^ prefix.length);
+  }
+  return hash;
+}
+
 // Services with the same prefixes, in whatever order, share one set; so equal sets are one pointer.
-std::shared_ptr<const SourceRanges> ServiceCompiler::ranges_for(std::vector<IpPrefix> prefixes) {
+std::shared_ptr<const SourceRanges> ServiceCompiler::ranges_for(Prefixes prefixes) {
   if (prefixes.empty()) {
     return nullptr;
   }
   std::sort(prefixes.begin(), prefixes.end());
   prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
-  const auto cached = ranges_cache_.find(prefixes);
-  if (cached != ranges_cache_.end()) {
-    if (auto ranges = cached->second.lock()) {
-      return ranges;
-    }
-  }
-  std::erase_if(ranges_cache_, [](const auto& entry) { return entry.second.expired(); });
-  auto ranges = std::make_shared<const SourceRanges>(prefixes);
-  ranges_cache_[std::move(prefixes)] = ranges;
-  return ranges;
+  return ranges_.get(prefixes, [&] { return std::make_shared<const SourceRanges>(prefixes); });
 }
 
 void ServiceCompiler::take_over_ranges(const Service& service, const CompiledPort* before,

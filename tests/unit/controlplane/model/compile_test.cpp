@@ -556,6 +556,18 @@ TEST(Compile, TablesThatNobodyUsesAreForgottenWhileOthersAreMade) {
   EXPECT_LT(world.compiler.tables_kept(), 100U);
 }
 
+TEST(Compile, SourceRangesThatNobodyUsesAreForgottenWhileOthersAreMade) {
+  Compiled world;
+  Service web = service("web", {"192.0.2.1"}, {endpoint("10.0.0.1")});
+  for (int i = 0; i < 1'000; ++i) {
+    web.options.source_ranges = {
+        *parse_prefix("10." + std::to_string(i / 250) + "." + std::to_string(i % 250) + ".0/24")};
+    world.put(web);
+    world.take();
+  }
+  EXPECT_LT(world.compiler.source_ranges_kept(), 100U);
+}
+
 TEST(Compile, WhatIsNotTouchedIsSharedByPointer) {
   Compiled world;
   world.put(service("a", {"192.0.2.1"}, {endpoint("10.0.0.1")}));
