@@ -215,7 +215,7 @@ void check_vlan(const PortInput& input, const std::vector<PortConfig>& before,
   const auto parent = std::find_if(before.begin(), before.end(), [&](const PortConfig& other) {
     return other.name == input.name.substr(0, dot) && other.vlan == 0;
   });
-  if (error != std::errc{} || stop != end || port.vlan < 1 || port.vlan > 4094 ||
+  if (error != std::errc{} || stop != end || digits.front() == '0' || port.vlan > 4094 ||
       parent == before.end()) {
     faults.add(path + ".name", "'" + input.name + "' has no device and is no VLAN; write the " +
                                    "name of a port above, a dot, and 1 to 4094, or name a device");

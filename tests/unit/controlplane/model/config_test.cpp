@@ -186,7 +186,8 @@ TEST(Config, APortWithoutADeviceIsAVlanOfAnother) {
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->ports[2].vlan, 100);
   EXPECT_EQ(config->ports[2].parent, 0);
-  for (const char* name : {"wan0.0", "wan0.4095", "wan0.x", "wan0.", "lan9.100", "plain"}) {
+  for (const char* name :
+       {"wan0.0", "wan0.0100", "wan0.4095", "wan0.x", "wan0.", "lan9.100", "plain"}) {
     input.ports[2].name = name;
     const auto refused = validate(input, 2);
     ASSERT_FALSE(refused) << name;
