@@ -234,9 +234,11 @@ std::string Addresses::choose(const Service& service, const Holding& had, Holdin
       wish.vips.push_back(*shared);
       continue;
     }
-    const auto choice = allocator_.choose(provider_, basics, family, [&](const IpAddress& address) {
+    const auto taken = [&](const IpAddress& address) {
       return !is_free_for(service.meta.name, wish, address);
-    });
+    };
+    auto cursor = allocator_.begin();
+    const auto choice = allocator_.choose(provider_, basics, family, taken, cursor);
     if (choice.address) {
       wish.vips.push_back(*choice.address);
     } else {

@@ -65,13 +65,14 @@ std::vector<Family> Allocator::families(const std::string& provider, const Servi
 
 Allocator::Choice Allocator::choose(const std::string& provider, const Service& service,
                                     Family family,
-                                    const std::function<bool(const IpAddress&)>& taken) const {
+                                    const std::function<bool(const IpAddress&)>& taken,
+                                    Cursor& cursor) const {
   std::string tried;
   for (std::size_t i = 0; i < pools_.size(); ++i) {
     if (!has(pools_[i], family) || !gives(pools_[i], provider, service)) {
       continue;
     }
-    if (const auto address = lowest_free(i, family, taken)) {
+    if (const auto address = lowest_free(i, family, taken, cursor)) {
       return {address, ""};
     }
     tried += (tried.empty() ? "'" : ", '") + pools_[i].name + "'";
@@ -86,14 +87,15 @@ Allocator::Choice Allocator::choose(const std::string& provider, const Service& 
   return {std::nullopt, "no pool gives " + to_string(family) + " addresses to this service"};
 }
 
-std::optional<IpAddress> Allocator::lowest_free(
-    std::size_t pool, Family family, const std::function<bool(const IpAddress&)>& taken) const {
+std::optional<IpAddress> Allocator::lowest_free(std::size_t pool, Family family,
+                                                const std::function<bool(const IpAddress&)>& taken,
+                                                Cursor& cursor) const {
   for (std::size_t r = 0; r < pools_[pool].ranges.size(); ++r) {
     const AddressRange& range = pools_[pool].ranges[r];
     if (range.first.family != family) {
       continue;
     }
-    for (auto at = lowest_[pool][r]; at && *at <= range.last; at = next_address(*at)) {
+    for (auto& at = cursor[pool][r]; at && *at <= range.last; at = next_address(*at)) {
       const bool skipped = pools_[pool].avoid_buggy_ips && is_buggy(*at);
       if (!skipped && !used_.contains(*at) && !taken(*at)) {
         return at;
@@ -111,7 +113,8 @@ void Allocator::take(const IpAddress& address) {
   ++used_of_[*pool];
   for (std::size_t r = 0; r < pools_[*pool].ranges.size(); ++r) {
     auto& lowest = lowest_[*pool][r];
-    while (lowest && used_.contains(*lowest)) {
+    const bool avoids_buggy = pools_[*pool].avoid_buggy_ips;
+    while (lowest && (used_.contains(*lowest) || (avoids_buggy && is_buggy(*lowest)))) {
       const auto next = next_address(*lowest);
       lowest = next && *next <= pools_[*pool].ranges[r].last ? next : std::nullopt;
     }

@@ -39,9 +39,15 @@ class Allocator {
     std::optional<IpAddress> address;
     std::string why_not;  // without an address: a sentence for the service's owner
   };
-  // `taken`: addresses that cannot be had though nobody has told take().
+  // Where choices of one go begin to look, by pool and range, so that they walk each range once in
+  // all: below it everything is in use or taken, or no address to give.
+  using Cursor = std::vector<std::vector<std::optional<IpAddress>>>;
+  [[nodiscard]] Cursor begin() const { return lowest_; }
+  // `taken`: addresses that cannot be had though nobody has told take(). `cursor`: of begin(),
+  // since when no address may have become free.
   [[nodiscard]] Choice choose(const std::string& provider, const Service& service, Family family,
-                              const std::function<bool(const IpAddress&)>& taken) const;
+                              const std::function<bool(const IpAddress&)>& taken,
+                              Cursor& cursor) const;
 
   // An address has got its first service, or lost its last; one of no pool is nothing to it.
   void take(const IpAddress& address);
@@ -51,15 +57,15 @@ class Allocator {
 
  private:
   [[nodiscard]] std::optional<IpAddress> lowest_free(
-      std::size_t pool, Family family, const std::function<bool(const IpAddress&)>& taken) const;
+      std::size_t pool, Family family, const std::function<bool(const IpAddress&)>& taken,
+      Cursor& cursor) const;
   [[nodiscard]] std::optional<std::size_t> index_of(const IpAddress& address) const;
 
   [[nodiscard]] const std::string* pool_wanted(const Service& service) const;
 
   std::vector<AddressPool> pools_;
   std::string annotation_;
-  // By pool and range: all below it are in use. Without one, all are.
-  std::vector<std::vector<std::optional<IpAddress>>> lowest_;
+  Cursor lowest_;  // all below these are in use, or none to give; without one, all are
   absl::flat_hash_set<IpAddress, std::hash<IpAddress>> used_;
   std::vector<std::size_t> used_of_;
 };

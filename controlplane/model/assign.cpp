@@ -6,7 +6,7 @@
 
 #include <absl/container/flat_hash_set.h>
 #include <algorithm>
-#include <memory>
+#include <numeric>
 
 namespace sluice::model {
 namespace {
@@ -95,28 +95,25 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
   assign_node_ports(transaction, faults);
   keep_resolved(transaction);
   keep_chosen(transaction);
-  Taken taken;  // made when somebody needs it: a transaction may name a million addresses
+  std::optional<Choosing> choosing;  // when somebody needs it: they may name a million addresses
   std::map<std::string, Peers> peers;
   std::vector<Waiting> waiting;
-  auto chosen = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>();
-  for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
+  for (const std::size_t i : in_order_of_claims(transaction)) {
     Service& service = transaction.upsert[i];
     check_grants(transaction.provider, service, spec_path(i), faults);
     service.pending.why = why_nowhere(service);
     const std::string key = sharing_key(service);
     Peers& sharers = peers[key];  // without a key always empty
     if (leaves_a_choice(service)) {
-      if (!taken) {
-        taken = [others = others_addresses(transaction, hosts), chosen](const IpAddress& address) {
-          return others(address) || chosen->contains(address);
-        };
+      if (!choosing) {
+        choosing = choosing_for(transaction, hosts);
       }
       if (waits(transaction.provider, service.name)) {
         waiting.push_back({i, leaves_vips(service), leaves_cluster_ips(service)});
       }
-      choose_all(transaction.provider, service, taken, sharers);
+      choose_all(transaction.provider, service, *choosing, sharers);
       for (const FrontendAddress& frontend : frontends_of(service)) {
-        chosen->insert(frontend.address);
+        choosing->named.insert(frontend.address);
       }
     }
     if (!key.empty()) {
@@ -124,6 +121,17 @@ void Desired::assign_addresses(Transaction& transaction, const std::vector<IpAdd
     }
   }
   keep_waiting(transaction, waiting);
+}
+
+// Who is there comes before who is new, so that an address with a service that keeps it is not
+// shared by one that it does not share with any more.
+std::vector<std::size_t> Desired::in_order_of_claims(const Transaction& transaction) const {
+  std::vector<std::size_t> order(transaction.upsert.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_partition(order.begin(), order.end(), [&](std::size_t i) {
+    return find(transaction.provider, transaction.upsert[i].name) != nullptr;
+  });
+  return order;
 }
 
 // Cluster addresses are among what a service is shown with. Where they come back with it they are
@@ -223,23 +231,27 @@ void Desired::check_grants(const std::string& provider, const Service& service,
   }
 }
 
-// Addresses that somebody has or asks for, other than as a VIP that is there already.
-Desired::Taken Desired::others_addresses(const Transaction& transaction,
-                                         const std::vector<IpAddress>& hosts) const {
-  auto named = std::make_shared<absl::flat_hash_set<IpAddress, std::hash<IpAddress>>>(hosts.begin(),
-                                                                                      hosts.end());
+Desired::Choosing Desired::choosing_for(const Transaction& transaction,
+                                        const std::vector<IpAddress>& hosts) const {
+  Choosing choosing{.hosts = {hosts.begin(), hosts.end()},
+                    .named = {},
+                    .vips = allocator_.begin(),
+                    .cluster_ips = cluster_allocator_.begin()};
   for (const Service& service : transaction.upsert) {
     for (const FrontendAddress& frontend : frontends_of(service)) {
-      named->insert(frontend.address);
+      choosing.named.insert(frontend.address);
     }
     for (const Endpoint& endpoint : service.endpoints) {
-      named->insert(endpoint.address);
+      choosing.named.insert(endpoint.address);
     }
   }
-  return [this, named](const IpAddress& address) {
-    return named->contains(address) || reserved_.contains(address) ||
-           endpoint_uses_.contains(address) || node_ports_.is_node(address);
-  };
+  return choosing;
+}
+
+// As a VIP, even to a service that has it.
+bool Desired::is_unusable(const Choosing& choosing, const IpAddress& address) const {
+  return choosing.hosts.contains(address) || reserved_.contains(address) ||
+         endpoint_uses_.contains(address) || node_ports_.is_node(address);
 }
 
 // With pools, a VIP is an address of one that the service may have.
@@ -293,16 +305,20 @@ bool Desired::may_share(const std::string& provider, const Service& service,
 }
 
 Allocator::Choice Desired::address_for(const Wish& wish, const std::string& provider,
-                                       const Service& service, Family family, const Taken& taken,
-                                       const Peers& peers) const {
-  const auto may_have = [&](const IpAddress& address) {
+                                       const Service& service, Family family,
+                                       const Choosing& choosing, const Peers& peers) const {
+  // Who has it keeps it, though another names it: that one is refused, or shares it.
+  const auto may_keep = [&](const IpAddress& address) {
     const AddressPool* pool = address.family == family ? wish.allocator.pool_of(address) : nullptr;
-    return pool != nullptr && wish.allocator.gives(*pool, provider, service) && !taken(address) &&
-           may_share(provider, service, address);
+    return pool != nullptr && wish.allocator.gives(*pool, provider, service) &&
+           !is_unusable(choosing, address) && may_share(provider, service, address);
+  };
+  const auto may_have = [&](const IpAddress& address) {
+    return !choosing.named.contains(address) && may_keep(address);
   };
   if (const Stored* before = find(provider, service.name)) {
     const auto& had = before->service.*wish.addresses;
-    const auto kept = std::find_if(had.begin(), had.end(), may_have);
+    const auto kept = std::find_if(had.begin(), had.end(), may_keep);
     if (kept != had.end()) {
       return {*kept, ""};
     }
@@ -317,7 +333,10 @@ Allocator::Choice Desired::address_for(const Wish& wish, const std::string& prov
       return {*address, ""};
     }
   }
-  return wish.allocator.choose(provider, service, family, taken);
+  const auto taken = [&](const IpAddress& address) {
+    return choosing.named.contains(address) || is_unusable(choosing, address);
+  };
+  return wish.allocator.choose(provider, service, family, taken, wish.cursor);
 }
 
 // One on which none of them has a port of this service.
@@ -344,15 +363,47 @@ std::optional<IpAddress> Desired::address_of_peers(const Wish& wish, const std::
   return std::nullopt;
 }
 
+namespace {
+
+// Of the addresses that a service names, for those that it leaves to the gateway.
+std::optional<Family> family_named(const Service& service) {
+  if (!service.vips_chosen && !service.vips.empty()) {
+    return service.vips.front().family;
+  }
+  if (!service.cluster_ips_chosen && !service.cluster_ips.empty()) {
+    return service.cluster_ips.front().family;
+  }
+  return std::nullopt;
+}
+
+// In which a service is served that has not said in which: where it is already, or its other
+// addresses are.
+Family first_family(const std::vector<Family>& able, const std::vector<IpAddress>* had,
+                    const Service& service) {
+  const auto named = family_named(service);
+  if (had != nullptr && !had->empty() && contains(able, had->front().family)) {
+    return had->front().family;
+  }
+  if (named && contains(able, *named)) {
+    return *named;
+  }
+  return able.empty() ? Family::kIpv4 : able.front();
+}
+
+}  // namespace
+
 void Desired::choose(const Wish& wish, const std::string& provider, Service& service,
-                     const Taken& taken, const Peers& peers) const {
+                     const Choosing& choosing, const Peers& peers) const {
   const std::vector<Family> able = wish.allocator.families(provider, service);
   std::vector<Family> wanted = service.families;
-  if (wanted.empty()) {
-    wanted.push_back(able.empty() ? Family::kIpv4 : able.front());
-  }
   const bool prefers_both = service.family_policy == FamilyPolicy::kPreferDualStack;
-  if ((prefers_both || requires_both(service)) && wanted.size() == 1) {
+  const bool both = prefers_both || requires_both(service);
+  if (wanted.empty()) {
+    const Stored* before = both ? nullptr : find(provider, service.name);
+    wanted.push_back(first_family(
+        able, before == nullptr ? nullptr : &(before->service.*wish.addresses), service));
+  }
+  if (both && wanted.size() == 1) {
     wanted.push_back(other(wanted.front()));
   }
   std::vector<IpAddress>& addresses = service.*wish.addresses;
@@ -361,7 +412,7 @@ void Desired::choose(const Wish& wish, const std::string& provider, Service& ser
     if (prefers_both && !contains(able, family) && family != wanted.front()) {
       continue;
     }
-    Allocator::Choice choice = address_for(wish, provider, service, family, taken, peers);
+    Allocator::Choice choice = address_for(wish, provider, service, family, choosing, peers);
     if (choice.address) {
       addresses.push_back(*choice.address);
     } else {
@@ -373,16 +424,17 @@ void Desired::choose(const Wish& wish, const std::string& provider, Service& ser
   }
 }
 
-void Desired::choose_all(const std::string& provider, Service& service, const Taken& taken,
+void Desired::choose_all(const std::string& provider, Service& service, Choosing& choosing,
                          const Peers& peers) const {
   service.pending.why = why_nowhere(service);
   if (leaves_vips(service)) {
-    choose({allocator_, &Service::vips}, provider, service, taken, peers);
+    choose({allocator_, &Service::vips, choosing.vips}, provider, service, choosing, peers);
     service.vips_chosen = true;
   }
   if (leaves_cluster_ips(service)) {
     const std::string why = service.pending.why;
-    choose({cluster_allocator_, &Service::cluster_ips}, provider, service, taken, {});
+    choose({cluster_allocator_, &Service::cluster_ips, choosing.cluster_ips}, provider, service,
+           choosing, {});
     // Who has named it and does not any more keeps it, and that is no change.
     const Stored* before = find(provider, service.name);
     const bool as_before = before != nullptr && service.pending.why == why &&
@@ -435,19 +487,30 @@ void Desired::check_sharing(const Transaction& transaction, std::size_t index,
   }
 }
 
+bool Desired::any_freed() {
+  const bool freed = vip_freed_ || std::any_of(given_up_.begin(), given_up_.end(),
+                                               [this](const auto& vip_and_key) {
+                                                 return !holders_.contains(vip_and_key.first);
+                                               });
+  given_up_.clear();
+  vip_freed_ = false;
+  return freed;
+}
+
 std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
     const std::vector<IpAddress>& hosts, bool all_reasons,
-    const std::function<bool(const std::string&, const Service&)>& fits) {
-  std::vector<std::pair<std::string, ServiceName>> served;
-  const bool freed = std::exchange(vip_freed_, false);
+    const std::function<bool(const std::string&, const Service&)>& fits,
+    const std::function<void(const std::string&, const Service&)>& served) {
+  std::vector<std::pair<std::string, ServiceName>> all_served;
+  const bool freed = any_freed();
   if (!freed && !all_reasons) {
-    return served;
+    return all_served;
   }
-  const Taken taken = others_addresses({}, hosts);
+  Choosing choosing = choosing_for({}, hosts);
   for (const auto& key : std::set<std::pair<std::string, ServiceName>>(pending_)) {
     Stored& stored = providers_[key.first].services[key.second];
     Service next = stored.service;
-    choose_all(key.first, next, taken, {});
+    choose_all(key.first, next, choosing, {});
     if (frontends_of(next) == frontends_of(stored.service)) {
       stored.service.pending = next.pending;
       if (next.pending.why.empty()) {
@@ -465,9 +528,12 @@ std::vector<std::pair<std::string, ServiceName>> Desired::serve_pending(
     forget(key.first, stored.service);
     stored.service = std::move(next);
     remember(key.first, stored.service);
-    served.push_back(key);
+    if (served) {
+      served(key.first, stored.service);
+    }
+    all_served.push_back(key);
   }
-  return served;
+  return all_served;
 }
 
 }  // namespace sluice::model

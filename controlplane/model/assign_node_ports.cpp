@@ -72,6 +72,7 @@ void Desired::assign_node_ports(Transaction& transaction, Faults& faults) const 
       }
     }
   }
+  const std::set<ServiceName> gone = leaving(transaction);
   for (std::size_t i = 0; i < transaction.upsert.size(); ++i) {
     Service& service = transaction.upsert[i];
     const Holder self{transaction.provider, service.name};
@@ -83,7 +84,9 @@ void Desired::assign_node_ports(Transaction& transaction, Faults& faults) const 
       const auto taken = [&](std::uint16_t number) {
         const auto held = node_port_holders_.find({number, port.protocol});
         return named.contains({number, port.protocol}) ||
-               (held != node_port_holders_.end() && held->second != self);
+               (held != node_port_holders_.end() && held->second != self &&
+                (held->second.provider != transaction.provider ||
+                 !gone.contains(held->second.name)));
       };
       const std::uint16_t twin = node_port_of_twin(service, port);
       port.node_port =

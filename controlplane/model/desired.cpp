@@ -311,7 +311,11 @@ void Desired::forget(const std::string& provider, const Service& service) {
       holders_.erase(held);
       allocator_.give_back(vip);
       cluster_allocator_.give_back(vip);
-      vip_freed_ = true;
+      if (given_up_.size() < kGivenUpMax) {
+        given_up_[vip] = key;
+      } else {
+        vip_freed_ = true;
+      }
       if (!key.empty()) {
         shared_[{provider, key}].erase(vip);
       }
@@ -337,8 +341,9 @@ void Desired::remember(const std::string& provider, const Service& service) {
   for (const auto& [vip, kind] : frontends_of(service)) {
     allocator_.take(vip);
     cluster_allocator_.take(vip);
-    if (!key.empty()) {
-      vip_freed_ = shared_[{provider, key}].insert(vip).second || vip_freed_;
+    if (!key.empty() && shared_[{provider, key}].insert(vip).second) {
+      const auto before = given_up_.find(vip);
+      vip_freed_ = vip_freed_ || before == given_up_.end() || before->second != key;
     }
     for (const ServicePortSpec& port : service.ports) {
       holders_[vip].insert_or_assign({port.port, port.protocol}, Holder{provider, service.name});

@@ -9,6 +9,8 @@
 #include "controlplane/model/result.h"
 #include "controlplane/model/service.h"
 
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 #include <absl/container/node_hash_map.h>
 #include <cstdint>
 #include <functional>
@@ -81,12 +83,14 @@ class Desired {
   void assign_addresses(Transaction& transaction, const std::vector<IpAddress>& hosts,
                         Faults& faults) const;
   [[nodiscard]] bool any_pending() const { return !pending_.empty(); }
-  // Gives those that are pending what has become free, when `fits` agrees; who got something. Looks
-  // only when a VIP was given up since the last time, or `all_reasons`: an address may also have
-  // been an endpoint, or the host's.
+  // Gives those that are pending what has become free, when `fits` agrees, and tells `served` of
+  // each before the next is asked about; who got something. Looks only when a VIP was given up
+  // since the last time, or `all_reasons`: an address may also have been an endpoint, or the
+  // host's.
   std::vector<std::pair<std::string, ServiceName>> serve_pending(
       const std::vector<IpAddress>& hosts, bool all_reasons,
-      const std::function<bool(const std::string&, const Service&)>& fits);
+      const std::function<bool(const std::string&, const Service&)>& fits,
+      const std::function<void(const std::string&, const Service&)>& served = {});
 
   // The addresses that the name of this service, which is there, has now, sorted: those that can be
   // backends become its endpoints, when `fits` agrees. Its provider has written nothing, so its
@@ -124,7 +128,15 @@ class Desired {
     friend bool operator==(const Holder&, const Holder&) = default;
   };
   using Holders = std::map<PortKey, Holder>;  // of one VIP
-  using Taken = std::function<bool(const IpAddress&)>;
+  // What is not to be had while addresses are chosen, for the services of a transaction one after
+  // the other.
+  struct Choosing {
+    using Addresses = absl::flat_hash_set<IpAddress, std::hash<IpAddress>>;
+    Addresses hosts;  // the host's own
+    Addresses named;  // by services, as frontends and endpoints, or chosen for those before
+    Allocator::Cursor vips;
+    Allocator::Cursor cluster_ips;
+  };
   // Services of one transaction with one key of kSharedIpAnnotation, whose addresses are settled.
   using Peers = std::vector<const Service*>;
   static void note_taken(const std::string& path, const std::string& what,
@@ -147,18 +159,19 @@ class Desired {
   struct Wish {
     const Allocator& allocator;
     std::vector<IpAddress> Service::*addresses;
+    Allocator::Cursor& cursor;
   };
   [[nodiscard]] Allocator::Choice address_for(const Wish& wish, const std::string& provider,
                                               const Service& service, Family family,
-                                              const Taken& taken, const Peers& peers) const;
+                                              const Choosing& choosing, const Peers& peers) const;
   [[nodiscard]] std::optional<IpAddress> address_of_peers(const Wish& wish,
                                                           const std::string& provider,
                                                           const Service& service, Family family,
                                                           const Peers& peers) const;
-  void choose(const Wish& wish, const std::string& provider, Service& service, const Taken& taken,
-              const Peers& peers) const;
+  void choose(const Wish& wish, const std::string& provider, Service& service,
+              const Choosing& choosing, const Peers& peers) const;
   // Those of the service that are the gateway's to choose.
-  void choose_all(const std::string& provider, Service& service, const Taken& taken,
+  void choose_all(const std::string& provider, Service& service, Choosing& choosing,
                   const Peers& peers) const;
   [[nodiscard]] bool leaves_a_choice(const Service& service) const;
   [[nodiscard]] bool leaves_vips(const Service& service) const;
@@ -166,8 +179,11 @@ class Desired {
   void keep_chosen(Transaction& transaction) const;
   void keep_resolved(Transaction& transaction) const;
   [[nodiscard]] std::string why_nowhere(const Service& service) const;
-  [[nodiscard]] Taken others_addresses(const Transaction& transaction,
-                                       const std::vector<IpAddress>& hosts) const;
+  [[nodiscard]] Choosing choosing_for(const Transaction& transaction,
+                                      const std::vector<IpAddress>& hosts) const;
+  [[nodiscard]] std::vector<std::size_t> in_order_of_claims(const Transaction& transaction) const;
+  [[nodiscard]] bool is_unusable(const Choosing& choosing, const IpAddress& address) const;
+  [[nodiscard]] bool any_freed();
   void assign_node_ports(Transaction& transaction, Faults& faults) const;
   void keep_node_ports(Transaction& transaction) const;
   [[nodiscard]] std::uint16_t node_port_before(const std::string& provider, const Service& service,
@@ -216,7 +232,11 @@ class Desired {
   Allocator allocator_;                                    // of VIPs
   Allocator cluster_allocator_;                            // of cluster addresses
   std::set<std::pair<std::string, ServiceName>> pending_;  // provider, name
-  bool vip_freed_ = false;                                 // since the last serve_pending()
+  // VIPs given up since the last serve_pending(), and under which key of kSharedIpAnnotation; some
+  // may have been taken back. `vip_freed_`: others too, or one can be shared now.
+  static constexpr std::size_t kGivenUpMax = 10'000;
+  absl::flat_hash_map<IpAddress, std::string, std::hash<IpAddress>> given_up_;
+  bool vip_freed_ = false;
   // VIPs held under a key of kSharedIpAnnotation, by provider and key.
   std::map<std::pair<std::string, std::string>, std::set<IpAddress>> shared_;
   std::map<std::string, Provider> providers_;

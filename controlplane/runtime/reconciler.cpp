@@ -262,16 +262,17 @@ void Reconciler::serve_pending(bool all_reasons) {
   if (!desired_.any_pending()) {
     return;
   }
-  const auto served =
-      desired_.serve_pending(topology_.host_addresses(), all_reasons,
-                             [this](const std::string& provider, const model::Service& service) {
-                               return compiler_.fits(provider, {&service});
-                             });
+  // Compiled at once, so that the next one has to fit beside it.
+  const auto served = desired_.serve_pending(
+      topology_.host_addresses(), all_reasons,
+      [this](const std::string& provider, const model::Service& service) {
+        return compiler_.fits(provider, {&service});
+      },
+      [this](const std::string& provider, const model::Service& service) {
+        compile({provider, service.name}, service);
+      });
   if (served.empty()) {
     return;
-  }
-  for (const ChangeLog::Key& key : served) {
-    compile(key, desired_.find(key.first, key.second)->service);
   }
   note_changes(served, {});
   dirty_ = true;

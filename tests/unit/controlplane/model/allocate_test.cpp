@@ -23,7 +23,8 @@ bool nobody(const IpAddress&) {
 
 std::string chosen(const Allocator& allocator, const Service& wanting, Family family,
                    const std::string& provider = "cli") {
-  const auto choice = allocator.choose(provider, wanting, family, nobody);
+  Allocator::Cursor cursor = allocator.begin();
+  const auto choice = allocator.choose(provider, wanting, family, nobody, cursor);
   return choice.address ? sluice::to_string(*choice.address) : choice.why_not;
 }
 
@@ -62,9 +63,10 @@ TEST(Allocator, GivesTheLowestFreeAddress) {
 
 TEST(Allocator, PassesByWhatTheCallerSaysIsTaken) {
   const Allocator allocator({pool("lb", {"192.0.2.0/30"})});
-  const auto choice =
-      allocator.choose("cli", service(), Family::kIpv4,
-                       [](const IpAddress& address) { return address < ip("192.0.2.2"); });
+  Allocator::Cursor cursor = allocator.begin();
+  const auto choice = allocator.choose(
+      "cli", service(), Family::kIpv4,
+      [](const IpAddress& address) { return address < ip("192.0.2.2"); }, cursor);
   EXPECT_EQ(choice.address, ip("192.0.2.2"));
 }
 
@@ -156,7 +158,8 @@ TEST(Allocator, AgreesWithASetThroughRandomTakingAndGivingBack) {
     }
     const auto free = std::find_if(all.begin(), all.end(),
                                    [&](const IpAddress& one) { return !used.contains(one); });
-    const auto choice = allocator.choose("cli", service(), Family::kIpv4, nobody);
+    Allocator::Cursor cursor = allocator.begin();
+    const auto choice = allocator.choose("cli", service(), Family::kIpv4, nobody, cursor);
     ASSERT_EQ(choice.address, free == all.end() ? std::nullopt : std::optional(*free)) << step;
     ASSERT_EQ(allocator.used(0), used.size());
   }
@@ -165,11 +168,31 @@ TEST(Allocator, AgreesWithASetThroughRandomTakingAndGivingBack) {
 TEST(Allocator, HundredThousandAddressesAreGivenOutOneByOne) {
   Allocator allocator({pool("lb", {"10.0.0.0/15"})});
   for (int i = 0; i < 100'000; ++i) {
-    const auto choice = allocator.choose("cli", service(), Family::kIpv4, nobody);
+    Allocator::Cursor cursor = allocator.begin();
+    const auto choice = allocator.choose("cli", service(), Family::kIpv4, nobody, cursor);
     ASSERT_TRUE(choice.address);
     allocator.take(*choice.address);
   }
   EXPECT_EQ(chosen(allocator, service(), Family::kIpv4), "10.1.134.160");
+}
+
+// Of one transaction: nobody tells take() before all have been chosen.
+TEST(Allocator, ACursorPassesByEachAddressOnce) {
+  AddressPool range = pool("lb", {"10.0.0.0/15"});
+  range.avoid_buggy_ips = true;
+  Allocator allocator({range});
+  std::set<IpAddress> given;
+  std::size_t asked = 0;
+  const auto taken = [&](const IpAddress& address) {
+    ++asked;
+    return given.contains(address);
+  };
+  Allocator::Cursor cursor = allocator.begin();
+  for (int i = 0; i < 100'000; ++i) {
+    const auto choice = allocator.choose("cli", service(), Family::kIpv4, taken, cursor);
+    ASSERT_TRUE(choice.address && given.insert(*choice.address).second);
+  }
+  EXPECT_LT(asked, 200'001U);
 }
 
 }  // namespace

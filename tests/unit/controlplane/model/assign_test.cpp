@@ -208,12 +208,87 @@ TEST(Assign, AnAddressThatWasTheHostsIsGivenWhenAllReasonsAreLookedAt) {
   EXPECT_EQ(gateway.vips_of("a"), "192.0.2.1");
 }
 
+TEST(Assign, AChangeThatGivesNothingUpHasNobodyLookedAtAgain) {
+  Gateway gateway({pool("lb", {"192.0.2.1-192.0.2.2"})});
+  gateway.hosts = {ip("192.0.2.2")};
+  Service has = sharing(service("has"), "key");
+  gateway.put({has, service("waits")});
+  ASSERT_EQ(gateway.vips_of("has"), "192.0.2.1");
+  gateway.hosts.clear();
+  has.endpoints.emplace_back().address = ip("10.0.0.1");
+  gateway.put({has});
+  EXPECT_TRUE(gateway.served.empty()) << "its address was given up and taken back";
+  gateway.put({}, {{"default", "has"}});
+  EXPECT_EQ(gateway.served.size(), 1U);
+}
+
+TEST(Assign, WhoIsServedIsToldOfBeforeTheNextIsAskedAbout) {
+  Gateway gateway({pool("lb", {"192.0.2.1-192.0.2.3"})});
+  gateway.hosts = {ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.3")};
+  gateway.put({service("a"), service("b"), service("c")});
+  std::size_t room = 2;
+  const auto served = gateway.desired.serve_pending(
+      {}, true, [&](const auto&, const auto&) { return room > 0; },
+      [&](const auto&, const auto&) { --room; });
+  EXPECT_EQ(served.size(), 2U);
+  EXPECT_EQ(gateway.vips_of("c"), "");
+}
+
 TEST(Assign, WhoDoesNotFitGoesOnWaiting) {
   Gateway gateway({pool("lb", {"192.0.2.1"})});
   gateway.put({service("a")});
   const auto fits = [](const std::string&, const Service&) { return false; };
   EXPECT_TRUE(gateway.desired.serve_pending({}, true, fits).empty());
   EXPECT_EQ(gateway.vips_of("a"), "");
+}
+
+TEST(Assign, NobodyTakesALiveAddressByNamingIt) {
+  Gateway gateway({pool("lb", {"192.0.2.2-192.0.2.4"})});
+  gateway.put({service("a")});
+  ASSERT_EQ(gateway.vips_of("a"), "192.0.2.2");
+  Service backed = service("backed");
+  backed.endpoints.emplace_back().address = ip("192.0.2.2");
+  for (const Service& other : {asking("b", "192.0.2.2"), asking("b", "192.0.2.2", 81), backed}) {
+    for (const bool first : {true, false}) {
+      SCOPED_TRACE(other.name.name + std::to_string(other.ports[0].port));
+      EXPECT_FALSE(gateway.apply(first ? std::vector{other, service("a")}
+                                       : std::vector{service("a"), other}));
+      EXPECT_EQ(gateway.vips_of("a"), "192.0.2.2");
+    }
+  }
+}
+
+TEST(Assign, WhoNamesASharedAddressSharesItAlsoWithItsHolderInTheTransaction) {
+  Gateway gateway({pool("lb", {"192.0.2.2-192.0.2.4"})});
+  gateway.put({sharing(service("a"), "key")});
+  gateway.put({sharing(service("a"), "key"), sharing(asking("b", "192.0.2.2", 81), "key")});
+  EXPECT_EQ(gateway.vips_of("a"), "192.0.2.2");
+  EXPECT_EQ(gateway.vips_of("b"), "192.0.2.2");
+}
+
+TEST(Assign, WhoStopsSharingKeepsItsAddressWhoeverComesFirst) {
+  Gateway gateway({pool("lb", {"192.0.2.2-192.0.2.4"})});
+  gateway.put({sharing(service("a"), "key")});
+  gateway.put({sharing(service("new", 443), "key"), service("a")});
+  EXPECT_EQ(gateway.vips_of("a"), "192.0.2.2");
+  EXPECT_EQ(gateway.vips_of("new"), "192.0.2.3");
+}
+
+TEST(Assign, AddressesThatAreChosenAreOfTheFamilyOfThoseThatAreNamed) {
+  Gateway gateway({pool("lb", {"192.0.2.2", "2001:db8::1-2001:db8::9"})},
+                  "10.96.0.0/28,2001:db8:96::/124");
+  gateway.put({asking("six", "2001:db8::1"), service("four")});
+  EXPECT_EQ(gateway.clusters_of("six"), "2001:db8:96::");
+  EXPECT_EQ(gateway.clusters_of("four"), "10.96.0.0");
+  Service named = service("named");
+  named.cluster_ips = {ip("2001:db8:96::5")};
+  gateway.put({named});
+  EXPECT_EQ(gateway.vips_of("named"), "2001:db8::2");
+  Service four = service("four");
+  const std::string before = gateway.vips_of("four");
+  four.cluster_ips = {ip("2001:db8:96::6")};
+  gateway.put({four});
+  EXPECT_EQ(gateway.vips_of("four"), before) << "it is there already";
 }
 
 TEST(Assign, FamiliesFollowThePolicy) {

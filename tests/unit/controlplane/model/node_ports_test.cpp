@@ -32,10 +32,12 @@ Service service(const std::string& name, const std::vector<std::uint16_t>& node_
 struct Gateway {
   explicit Gateway(NodePorts node_ports = {}) : desired({}, {}, std::move(node_ports)) {}
 
-  Result<Plan> apply(std::vector<Service> upsert, const std::string& provider = "cli") {
+  Result<Plan> apply(std::vector<Service> upsert, const std::string& provider = "cli",
+                     bool replace = false) {
     Transaction transaction;
     transaction.provider = provider;
     transaction.upsert = std::move(upsert);
+    transaction.replace = replace;
     Faults faults;
     desired.assign_addresses(transaction, {}, faults);
     Result<Plan> plan = desired.plan(transaction, std::move(faults));
@@ -146,6 +148,8 @@ TEST(NodePorts, WhenNoneIsLeftTheServiceIsRefusedAndALowOneCanBeNamed) {
   EXPECT_EQ(refused.error().faults[0].path, "upsert[0].spec.ports[0].nodePort");
   EXPECT_NE(refused.error().faults[0].message.find("30016-30031"), std::string::npos);
   EXPECT_TRUE(gateway.apply({service("late", {30'003})}));
+  EXPECT_FALSE(gateway.apply({service("late")}, "other", true)) << "they are not this provider's";
+  EXPECT_TRUE(gateway.apply({service("late")}, "cli", true)) << "the others leave with it";
 }
 
 TEST(NodePorts, OneThatIsGivenUpIsFree) {
@@ -262,6 +266,10 @@ TEST(NodePorts, VipsServeThemAndOtherAddressesOfServicesDoNot) {
   EXPECT_TRUE(world.compiler.entry_for(ip("203.0.113.1"))->serves_node_ports);
   EXPECT_FALSE(world.compiler.entry_for(ip("10.96.0.1"))->serves_node_ports);
   EXPECT_FALSE(world.compiler.entry_for(ip("203.0.113.2"))->serves_node_ports);
+  web.external_ips.push_back(ip("203.0.113.1"));
+  world.update(web);
+  EXPECT_TRUE(world.compiler.entry_for(ip("203.0.113.1"))->serves_node_ports)
+      << "a VIP all the same";
   world.facts.serves_node_ports = false;
   EXPECT_FALSE(world.compiler.entry_for(ip("203.0.113.1"))->serves_node_ports);
 }
