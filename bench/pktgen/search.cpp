@@ -11,23 +11,25 @@ bool RateSearch::passes(double rate, double loss_max) {
        ++attempt) {
     ++trials_;
     const double loss = measure_(rate).loss_ratio;
-    const auto [at, first] = best_loss_.try_emplace(rate, loss);
-    at->second = first ? loss : std::min(at->second, loss);
-    if (at->second <= loss_max) {
+    Tried& tried = tried_.try_emplace(rate, loss).first->second;
+    tried.best_loss = std::min(tried.best_loss, loss);
+    ++tried.attempts;
+    if (tried.best_loss <= loss_max) {
       return true;
     }
   }
   return false;
 }
 
-// Of a pass and a fail that contradict each other the pass counts: it is the device that did it.
+// Of a pass and a fail that contradict each other the pass counts: it is the device that did it. A
+// rate that was good enough for an earlier goal may have had one attempt: that fails it for none.
 RateSearch::Bracket RateSearch::known(double loss_max) const {
   Bracket bracket;
-  for (const auto& [rate, loss] : best_loss_) {
-    if (loss <= loss_max) {
+  for (const auto& [rate, tried] : tried_) {
+    if (tried.best_loss <= loss_max) {
       bracket.passed = rate;
       bracket.failed = 0;
-    } else if (bracket.failed == 0) {
+    } else if (bracket.failed == 0 && tried.attempts >= settings_.attempts) {
       bracket.failed = rate;
     }
   }

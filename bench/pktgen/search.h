@@ -38,6 +38,10 @@ class RateSearch {
   [[nodiscard]] bool gave_up() const { return gave_up_; }
 
  private:
+  struct Tried {
+    double best_loss = 0;
+    unsigned attempts = 0;
+  };
   struct Bracket {
     double passed = 0;
     double failed = 0;
@@ -47,7 +51,7 @@ class RateSearch {
 
   Settings settings_;
   Measure measure_;
-  std::map<double, double> best_loss_;  // by rate, of all attempts
+  std::map<double, Tried> tried_;  // by rate
   unsigned trials_ = 0;
   bool gave_up_ = false;
 };
