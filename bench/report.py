@@ -30,6 +30,7 @@ SCALING_MIN = 1.9
 MEMIF_MPPS_MIN = {1_000: 20.0, 1_000_000: 14.88}
 LOSS_MAX = 0.001
 SERVICES, ENDPOINTS = 50_000, 500_000
+TRAFFIC_MPPS = 0.99  # a millisecond of the trial is its last tick
 
 
 def read(folder, name):
@@ -118,6 +119,7 @@ def memif_rows(folder):
 def publish_rows(folder):
     found = read(folder, "publish")
     full = found.get("services", 0) >= SERVICES and found.get("endpoints", 0) >= ENDPOINTS
+    loaded = found.get("traffic_mpps", 0) >= TRAFFIC_MPPS
 
     def row(name, value, target, unit, at_least=False):
         # A smaller set-up than the one of the target proves nothing.
@@ -127,7 +129,8 @@ def publish_rows(folder):
     return [
         row("50,000 services, 500,000 endpoints loaded", found.get("load_s"), 2, "s"),
         row("one endpoint change, p99", None if p99 is None else p99 / 1_000, 1, "ms"),
-        row("endpoint changes under 1 Mpps", found.get("changes_per_s"), 10_000, "1/s", True),
+        row("endpoint changes under 1 Mpps", found.get("changes_per_s") if loaded else None, 10_000,
+            "1/s", True),
         row("latency p99.9 meanwhile, beside none", found.get("latency_p999_ratio"), 2, "x"),
         row("packets lost meanwhile", found.get("lost_packets"), 0, "packets"),
         value_row("Maglev, 65,537 slots, 1,000 backends", None, found.get("maglev_ms"), 1, "ms"),

@@ -119,12 +119,18 @@ double measure_maglev() {
   return percentile(milliseconds, 50);
 }
 
+// What the gateway's full ring refused is lost as it would be in a device.
+long lost_of(const Seen& seen) {
+  return static_cast<long>(seen.sent + seen.refused) - static_cast<long>(seen.received);
+}
+
 void say(const char* what, const Seen& seen, const Latency& latency) {
   std::printf(
-      "%s: %lu packets sent, %ld lost; latency p50 %.1f us, p99.9 %.1f us, max %.1f us "
+      "%s: %lu packets sent, %lu refused, %ld lost; latency p50 %.1f us, p99.9 %.1f us, max %.1f "
+      "us "
       "(%zu samples, %zu of %zu windows discarded)\n",
-      what, seen.sent, static_cast<long>(seen.sent - seen.received), latency.p50_us,
-      latency.p999_us, latency.max_us, latency.samples, latency.discarded, latency.windows);
+      what, seen.sent, seen.refused, lost_of(seen), latency.p50_us, latency.p999_us, latency.max_us,
+      latency.samples, latency.discarded, latency.windows);
 }
 
 void say(const char* what, Writer::Changes& changes) {
@@ -235,9 +241,6 @@ void run(const Wanted& wanted) {
       steady.confirmed, steady.seconds, percentile(steady.call_us, 50),
       percentile(steady.call_us, 99), 100 * control / steady.seconds);
   std::printf("dropped by the gateway: %s\n", writer.drops().c_str());
-  const auto lost = [](const Seen& seen) {
-    return static_cast<double>(seen.sent) - static_cast<double>(seen.received);
-  };
   const std::vector<Figure> figures{
       {"services", static_cast<double>(wanted.services), kNoTarget, false, ""},
       {"endpoints", static_cast<double>(fleet.endpoints()), kNoTarget, false, ""},
@@ -255,8 +258,9 @@ void run(const Wanted& wanted) {
        true, "a second"},
       {"changes_s", steady.seconds, kNoTarget, false, "s"},
       {"traffic_mpps", static_cast<double>(busy.sent) / steady.seconds / 1e6, 0.99, true, "Mpps"},
-      {"lost_packets", lost(busy), 0, false, ""},
-      {"lost_packets_quiet", lost(quiet), kNoTarget, false, ""},
+      {"lost_packets", static_cast<double>(lost_of(busy)), 0, false, ""},
+      {"refused_packets", static_cast<double>(busy.refused), kNoTarget, false, ""},
+      {"lost_packets_quiet", static_cast<double>(lost_of(quiet)), kNoTarget, false, ""},
       {"latency_p50_us_quiet", calm.p50_us, kNoTarget, false, "us"},
       {"latency_p50_us", stirred.p50_us, kNoTarget, false, "us"},
       {"latency_p999_us_quiet", calm.p999_us, kNoTarget, false, "us"},

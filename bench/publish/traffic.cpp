@@ -253,6 +253,9 @@ void Traffic::receive(std::uint64_t deadline, bool wait) {
     const std::uint16_t count = rte_eth_rx_burst(kBackends, 0, mbufs, kBurst);
     const std::uint64_t now = rte_rdtsc();
     for (std::uint16_t i = 0; i < count; ++i) {
+      if (rte_pktmbuf_data_len(mbufs[i]) != kFrame) {
+        continue;  // the gateway's own: ARP, ND
+      }
       Payload payload{};
       std::memcpy(&payload, rte_pktmbuf_mtod_offset(mbufs[i], std::uint8_t*, kHeader), kPayload);
       if (payload.round != round_) {

@@ -19,7 +19,7 @@ struct Window {
 
 struct Seen {
   std::uint64_t sent = 0;
-  std::uint64_t refused = 0;  // by our own transmit ring, full
+  std::uint64_t refused = 0;  // the gateway's ring was full: what a device would have dropped
   std::uint64_t received = 0;
   std::vector<Window> windows;
 };

@@ -48,7 +48,7 @@ def everything(folder):
 
 def publish(**changes):
     return {"services": 50_000, "endpoints": 500_000, "load_s": 2, "change_p99_us": 1_000,
-            "changes_per_s": 10_000, "lost_packets": 0, "latency_p999_ratio": 2,
+            "changes_per_s": 10_000, "traffic_mpps": 1, "lost_packets": 0, "latency_p999_ratio": 2,
             "maglev_ms": 1} | changes
 
 
@@ -81,6 +81,7 @@ def test_each_bench_can_miss(tmp_path):
                          ("publish", publish(lost_packets=1)),
                          ("publish", publish(change_p99_us=1_001)),
                          ("publish", publish(changes_per_s=9_999)),
+                         ("publish", publish(traffic_mpps=0.98)),
                          ("publish", publish(latency_p999_ratio=2.1)),
                          ("publish", publish(services=49_999)),
                          ("publish", publish(maglev_ms=1.1))):
