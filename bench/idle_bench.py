@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 import threading
 import time
@@ -79,6 +80,7 @@ def main(argv):
     parser.add_argument("--output", type=pathlib.Path,
                         default=ROOT / "build" / "bench" / "idle.json")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all is taken back
     options.cores = [int(core) for core in options.cores.split(",")]
     rows = []
     print(f"{'idle_sleep':10} {'rate':>6} {'p50 us':>8} {'p99 us':>8} {'CPU':>6} {'busy':>6}")

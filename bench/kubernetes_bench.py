@@ -15,6 +15,7 @@ import gc
 import os
 import pathlib
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def main():
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--changes", type=int, default=500)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all is taken back
     with Lab("sluice-bench") as lab, tempfile.TemporaryDirectory() as folder, Cluster(folder) as cluster:
         filled = fill(cluster, options.services)
         gateway = make_gateway(lab, options.services)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,11 @@ from gateway import SLUICECTL, SLUICED  # noqa: E402
 from namespaces import Lab  # noqa: E402
 from testbed import Testbed, web  # noqa: E402
 from topology import choose_driver  # noqa: E402
+
+
+def pytest_configure():
+    # As by Ctrl-C: what tests started and made is taken back.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
 
 
 def pytest_report_header():
