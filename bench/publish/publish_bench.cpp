@@ -127,8 +127,7 @@ long lost_of(const Seen& seen) {
 void say(const char* what, const Seen& seen, const Latency& latency) {
   std::printf(
       "%s: %lu packets sent, %lu refused, %ld lost; latency p50 %.1f us, p99.9 %.1f us, max %.1f "
-      "us "
-      "(%zu samples, %zu of %zu windows discarded)\n",
+      "us (%zu samples, %zu of %zu windows discarded)\n",
       what, seen.sent, seen.refused, lost_of(seen), latency.p50_us, latency.p999_us, latency.max_us,
       latency.samples, latency.discarded, latency.windows);
 }

@@ -285,12 +285,12 @@ std::optional<ClientTuple> client_tuple(const FlowHot<F>& flow, bool mid_stream,
   const std::uint64_t hash = flows.hash_of(kept.reply_key());
   const FlowRef holder = flows.find(kept.reply_key(), hash);
   if (holder.valid()) {
-    // One that was closed this very turn may still be some packet's flow; unless it was the same
-    // client's to the same frontend, whose packets the new flow, in the same entry, carries alike.
+    // One that was closed this very turn may still be some packet's flow; unless it is this one's
+    // predecessor, over by now, whose packets the new flow, in the same entry, carries alike.
     const FlowHot<F>& held = flows.hot(holder.index());
     const bool in_use =
-        held.last_seen_ms == flow.last_seen_ms && held.client_key() != flow.client_key();
-    if (held.state != FlowState::kQuarantine || in_use ||
+        held.state != FlowState::kQuarantine || held.last_seen_ms == flow.last_seen_ms;
+    if ((in_use && held.client_key() != flow.client_key()) ||
         (mid_stream && (held.flags & kFlowRevoked) != 0)) {
       return std::nullopt;
     }

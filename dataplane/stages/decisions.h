@@ -114,7 +114,7 @@ template <Family F>
 // The client's own tuple towards the backend, for a new flow of a DNAT service.
 struct ClientTuple {
   std::uint64_t hash;  // of the reply key
-  FlowRef holder;      // a flow in quarantine that has it yet, if any
+  FlowRef holder;      // a flow that has it yet, in quarantine or over by now, if any
 };
 // Nothing when answers to it would not come through us, or when another flow has it. `flow`:
 // without a SNAT tuple so far. `mid_stream`: it is no SYN that opens it.

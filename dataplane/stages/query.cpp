@@ -212,13 +212,7 @@ template <Family F>
 bool explain_dnat(Explanation& answer, const FlowHot<F>& flow, const Way& back,
                   const Snapshot& snapshot, const FlowTable<F>& flows) {
   const Way there = way_to(IpAddress(flow.backend), snapshot);
-  // A flow of this very client that is there yet is over, and ends with the packet.
-  const FlowRef own = flows.find(flow.client_key());
-  const bool succeeds = own.valid() && flows.hot(own.index()).keeps_client() &&
-                        flows.hot(own.index()).backend == flow.backend &&
-                        flows.hot(own.index()).backend_port == flow.backend_port;
-  if ((succeeds && returns_through_us(there, back)) ||
-      client_tuple(flow, false, there, back, flows)) {
+  if (client_tuple(flow, false, there, back, flows)) {
     answer.flow.snat = answer.flow.client;
     answer.steps.emplace_back("admit_flow: DNAT, the client's address is kept");
     return true;
